@@ -1,1 +1,8 @@
-//! The library.
+//! Ordeal puts a replicated system through an ordeal and says whether it kept its promises.
+//!
+//! The library behind the one binary, `ordeal`. A run goes straight through these rooms:
+//! a playbook is read, the runner takes its phases to a cluster, the interpreter drives clients
+//! while the nemesis does its worst, the recorder writes the history, the checker (a crate of its
+//! own) judges it, and the report shows what broke, where and why.
+
+pub mod cli;

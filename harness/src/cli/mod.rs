@@ -1,0 +1,101 @@
+//! The command line: one file a verb, and what all verbs share.
+//!
+//! A verb is a struct of arguments with `run(self, &Context) -> anyhow::Result<Exit>`. It runs on
+//! the main thread, without a runtime: what is asynchronous goes through [`Context::block_on`],
+//! after the verb has entered the cluster it works on. Results go to stdout, logs to stderr, and
+//! an error is printed once, here.
+
+mod completions;
+mod context;
+mod exit;
+mod man;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use context::{Context, Global};
+pub use exit::{Exit, UsageError};
+
+/// Puts a replicated system through an ordeal and says whether it kept its promises.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ordeal",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 valid or done, 1 invalid, 2 unknown or coverage short, \
+                  3 the harness failed, 64 usage."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What `ordeal` can do.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Verb {
+    fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        match self {
+            Self::Completions(verb) => verb.run(context),
+            Self::Man(verb) => verb.run(context),
+        }
+    }
+}
+
+/// The command line as clap knows it, for completions, man pages and the tests of help texts.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the arguments, runs the verb, prints its error if it has one, and names the exit code.
+pub fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` arrive here too: clap prints those on stdout.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Valid
+            };
+            // Nowhere is left to say that stdout or stderr is closed.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let context = Context::new(cli.global);
+    match cli.verb.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("{}", context.error_text(&error));
+            Exit::of_error(&error).into()
+        }
+    }
+}
+
+/// clap reads `NO_COLOR` by itself, but `--no-color` only once it has parsed: too late for help.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    if std::env::args_os().any(|argument| argument == "--no-color") {
+        command = command.color(clap::ColorChoice::Never);
+    }
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+}
