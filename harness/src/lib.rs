@@ -6,3 +6,4 @@
 //! own) judges it, and the report shows what broke, where and why.
 
 pub mod cli;
+pub mod cluster;

@@ -8,6 +8,7 @@
 mod completions;
 mod context;
 mod exit;
+mod lab;
 mod man;
 
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ pub struct Cli {
 enum Verb {
     Completions(completions::Completions),
     Man(man::Man),
+    Lab(lab::LabVerb),
+    #[command(name = "lab-init")]
+    LabInit(lab::LabInit),
 }
 
 impl Verb {
@@ -46,6 +50,8 @@ impl Verb {
         match self {
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
+            Self::Lab(verb) => verb.run(context),
+            Self::LabInit(verb) => verb.run(),
         }
     }
 }
