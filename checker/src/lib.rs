@@ -1,1 +1,41 @@
-//! The library.
+//! Histories, models and engines: is this history consistent, and if not, why?
+//!
+//! A history in, a verdict out. Nothing here knows that a network exists.
+//!
+//! ```
+//! use ordeal_checker::history::{History, Op, Type};
+//! use ordeal_checker::{Model, Options, Verdict, check};
+//!
+//! let history: History = [
+//!     Op::new(0, Type::Invoke, "write", 1),
+//!     Op::new(0, Type::Ok, "write", 1),
+//!     Op::new(1, Type::Invoke, "read", ()),
+//!     Op::new(1, Type::Ok, "read", 2),
+//! ]
+//! .into_iter()
+//! .collect();
+//! let report = check(&history, &Options::new(Model::Register));
+//! assert_eq!(report.verdict, Verdict::Invalid);
+//! ```
+
+pub mod history;
+mod linear;
+mod model;
+mod options;
+mod verdict;
+
+pub use options::{Budget, Model, Options};
+pub use verdict::{Anomaly, Figures, KeyReport, Report, Verdict};
+
+use history::History;
+
+/// Decides whether the history is consistent with the model.
+pub fn check(history: &History, options: &Options) -> Report {
+    let started = std::time::Instant::now();
+    let mut report = match options.model {
+        Model::Register => linear::check(history, options),
+    };
+    report.notes.extend(history.notes().iter().cloned());
+    report.figures.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+    report
+}

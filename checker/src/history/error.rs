@@ -1,0 +1,79 @@
+//! What can be wrong with a recording, said with its place.
+
+use super::op::Process;
+
+/// A recording that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The text breaks its format.
+    #[error("line {line}, column {column}: expected {expected}, found {found}")]
+    Syntax {
+        /// Counted from one.
+        line: u64,
+        /// Counted from one, in bytes.
+        column: u64,
+        /// What could have stood here.
+        expected: String,
+        /// What stands here.
+        found: String,
+    },
+    /// The bytes could not be had.
+    #[error("reading the history: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A recording that can be read and makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// A completion that nothing began.
+    #[error(
+        "op {index} (row {row}) completes {f:?} of process {process}, which had invoked nothing: \
+         expected an invocation before it"
+    )]
+    CompletionWithoutInvocation {
+        /// Row in the history.
+        row: usize,
+        /// Index in the recording.
+        index: u64,
+        /// Whose.
+        process: Process,
+        /// Function of the op.
+        f: String,
+    },
+    /// A second invocation while the first is open.
+    #[error(
+        "op {index} (row {row}) invokes {f:?} on process {process} while its invocation at row \
+         {open} is still open: expected a completion before it"
+    )]
+    TwoOpenInvocations {
+        /// Row in the history.
+        row: usize,
+        /// Index in the recording.
+        index: u64,
+        /// Whose.
+        process: Process,
+        /// Function of the op.
+        f: String,
+        /// Row of the open one.
+        open: usize,
+    },
+    /// A completion of another function than was invoked.
+    #[error(
+        "op {index} (row {row}) completes {f:?} on process {process}, whose invocation at row \
+         {open} is of {invoked:?}: expected the same function"
+    )]
+    AnotherFunction {
+        /// Row in the history.
+        row: usize,
+        /// Index in the recording.
+        index: u64,
+        /// Whose.
+        process: Process,
+        /// Function of the op.
+        f: String,
+        /// Row of the open one.
+        open: usize,
+        /// Its function.
+        invoked: String,
+    },
+}

@@ -1,0 +1,124 @@
+//! What may still be spent: steps, memory, time. Shared by all threads of a check.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::options::Budget;
+
+/// Why an engine gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spent {
+    /// The round's steps; a later round may have more.
+    Steps,
+    /// The wall clock.
+    Time,
+    /// The memory.
+    Memory,
+}
+
+/// The purse.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    deadline: Option<Instant>,
+    memory_max: u64,
+    memory: AtomicU64,
+    peak: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Purse {
+    pub(crate) fn new(budget: &Budget, started: Instant) -> Self {
+        Purse {
+            deadline: started.checked_add(budget.time),
+            memory_max: budget.memory_bytes,
+            memory: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there is time left.
+    pub(crate) fn time_left(&self) -> Result<(), Spent> {
+        if self.stopped.load(Ordering::Relaxed)
+            || self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            self.stopped.store(true, Ordering::Relaxed);
+            return Err(Spent::Time);
+        }
+        Ok(())
+    }
+
+    /// Takes memory before it is allocated.
+    pub(crate) fn take(&self, bytes: u64) -> Result<(), Spent> {
+        let held = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.memory_max {
+            self.memory.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Spent::Memory);
+        }
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub(crate) fn give(&self, bytes: u64) {
+        self.memory.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The most that was held at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// One engine's share in one round.
+#[derive(Debug)]
+pub(crate) struct Meter<'a> {
+    purse: &'a Purse,
+    steps_left: u64,
+    until_look: u32,
+    held: u64,
+}
+
+/// Steps between two looks at the clock: about a tenth of a millisecond.
+const LOOK_EVERY: u32 = 1024;
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(purse: &'a Purse, steps: u64) -> Self {
+        Meter {
+            purse,
+            steps_left: steps,
+            until_look: LOOK_EVERY,
+            held: 0,
+        }
+    }
+
+    /// Spends one step.
+    pub(crate) fn step(&mut self) -> Result<(), Spent> {
+        self.steps_left = self.steps_left.checked_sub(1).ok_or(Spent::Steps)?;
+        self.until_look -= 1;
+        if self.until_look == 0 {
+            self.until_look = LOOK_EVERY;
+            self.purse.time_left()?;
+        }
+        Ok(())
+    }
+
+    /// States that the engine now holds this much.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), Spent> {
+        if bytes > self.held {
+            self.purse.take(bytes - self.held)?;
+        } else {
+            self.purse.give(self.held - bytes);
+        }
+        self.held = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        self.purse.give(self.held);
+    }
+}

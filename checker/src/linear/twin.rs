@@ -1,0 +1,212 @@
+//! The dumb twin: tries every order. Small histories only; all engines must agree with it.
+
+use super::space::{Space, Timed};
+use crate::model::register::{Action, NEVER, Operation};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Whether some order of the operations is legal, by trying them all.
+pub(super) fn linearizable(space: &mut impl Space, operations: &[Timed]) -> bool {
+    fn go(space: &mut impl Space, operations: &[Timed], state: u32, done: u32) -> bool {
+        let left = |number: usize| done >> number & 1 == 0;
+        let mut pending = (0..operations.len()).filter(|&number| left(number));
+        if pending.clone().all(|number| operations[number].is_open()) {
+            return true;
+        }
+        let first_return = pending
+            .clone()
+            .map(|number| operations[number].ret)
+            .min()
+            .unwrap();
+        pending.any(|number| {
+            operations[number].invoke < first_return
+                && space
+                    .step(state, operations[number].class)
+                    .is_some_and(|state| go(space, operations, state, done | 1 << number))
+        })
+    }
+    let initial = space.initial();
+    go(space, operations, initial, 0)
+}
+
+/// The seed of a random test: given by `ORDEAL_SEED`, or the one here; printed either way.
+pub(super) fn seed() -> u64 {
+    let given = std::env::var("ORDEAL_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or(0x0dea1);
+    println!("ORDEAL_SEED={seed}");
+    seed
+}
+
+/// How a small history is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) operations: usize,
+    pub(super) clients: usize,
+    pub(super) unique: bool,
+    pub(super) differs: bool,
+}
+
+/// A small random register history. It is legal as run, then mutated in half of the cases.
+pub(super) fn draw(rng: &mut StdRng, shape: Shape) -> Vec<Operation> {
+    let mut operations: Vec<Operation> = Vec::new();
+    let mut open: Vec<Option<(usize, bool)>> = vec![None; shape.clients];
+    let (mut state, mut position, mut fresh) = (0u32, 0u32, 0u32);
+    while operations.len() < shape.operations || open.iter().any(Option::is_some) {
+        let client = rng.random_range(0..shape.clients);
+        position += 1;
+        match open[client] {
+            None if operations.len() < shape.operations => {
+                fresh += 1;
+                let value = if shape.unique {
+                    fresh
+                } else {
+                    rng.random_range(0..3)
+                };
+                let action = match rng.random_range(0..10) {
+                    0..4 => Action::Read(u32::MAX),
+                    4..7 => Action::Write(value),
+                    _ => Action::Cas(u32::MAX, value),
+                };
+                open[client] = Some((operations.len(), false));
+                operations.push(Operation {
+                    invoke: position,
+                    ret: NEVER,
+                    action,
+                });
+            }
+            None => {}
+            Some((number, false)) => {
+                let operation = &mut operations[number];
+                operation.action = match operation.action {
+                    Action::Read(_) => Action::Read(state),
+                    Action::Cas(_, new) if shape.differs && rng.random_range(0..3) == 0 => {
+                        let other = if new == state { new + 1 } else { new };
+                        Action::Differs(other)
+                    }
+                    Action::Cas(_, new) => Action::Cas(state, new),
+                    other => other,
+                };
+                state = operation.action.step(state).expect("drawn to be legal");
+                open[client] = Some((number, true));
+                if rng.random_range(0..8) == 0 {
+                    open[client] = None;
+                }
+            }
+            Some((number, true)) => {
+                operations[number].ret = position;
+                open[client] = None;
+            }
+        }
+    }
+    if rng.random_bool(0.6) {
+        mutate(rng, &mut operations);
+    }
+    let observes = |action| matches!(action, Action::Read(_) | Action::Differs(_));
+    operations.retain(|it| it.ret != NEVER || !observes(it.action));
+    operations
+}
+
+/// Stale read, phantom, lost write, reordering, duplicate.
+fn mutate(rng: &mut StdRng, operations: &mut Vec<Operation>) {
+    if operations.is_empty() {
+        return;
+    }
+    let at = rng.random_range(0..operations.len());
+    let other = operations[rng.random_range(0..operations.len())].action;
+    match rng.random_range(0..5) {
+        0 | 1 => {
+            let seen = match other {
+                Action::Write(value) | Action::Cas(_, value) | Action::Read(value) => value,
+                Action::Differs(_) => 0,
+            };
+            match &mut operations[at].action {
+                Action::Read(value) | Action::Cas(value, _) | Action::Differs(value) => {
+                    *value = seen
+                }
+                Action::Write(_) => {}
+            }
+        }
+        2 => {
+            operations.remove(at);
+        }
+        3 => operations[at].action = other,
+        _ => {
+            if operations[at].ret != NEVER {
+                operations[at].ret = (operations[at].ret / 2).max(operations[at].invoke + 1);
+                spread(operations);
+            }
+        }
+    }
+}
+
+/// Gives each end a position of its own again.
+fn spread(operations: &mut [Operation]) {
+    let mut ends: Vec<(u32, bool, usize)> = Vec::new();
+    for (number, it) in operations.iter().enumerate() {
+        ends.push((it.invoke, false, number));
+        if it.ret != NEVER {
+            ends.push((it.ret, true, number));
+        }
+    }
+    ends.sort_unstable();
+    for (position, (_, is_return, number)) in ends.into_iter().enumerate() {
+        let end = if is_return {
+            &mut operations[number].ret
+        } else {
+            &mut operations[number].invoke
+        };
+        *end = position as u32 + 1;
+    }
+    operations.sort_unstable_by_key(|it| it.invoke);
+}
+
+mod tests {
+    use super::*;
+    use crate::linear::budget::{Meter, Purse};
+    use crate::linear::space::RegisterSpace;
+    use crate::linear::{frontier, zones};
+    use crate::options::Budget;
+
+    fn purse() -> Purse {
+        Purse::new(&Budget::default(), std::time::Instant::now())
+    }
+
+    #[test]
+    fn engines_agree_with_the_twin_on_small_registers() {
+        let mut rng = StdRng::seed_from_u64(seed());
+        let purse = purse();
+        let (mut decided, mut invalid) = (0, 0);
+        for round in 0..120_000 {
+            let shape = Shape {
+                operations: rng.random_range(1..9),
+                clients: rng.random_range(1..5),
+                unique: round % 4 != 0,
+                differs: round % 7 == 0,
+            };
+            let operations = draw(&mut rng, shape);
+            let (mut space, timed) = RegisterSpace::new(&operations, 0);
+            let expected = linearizable(&mut space, &timed);
+            invalid += usize::from(!expected);
+            let told = frontier::check(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
+            assert_eq!(told, Ok(expected), "frontier on {operations:?}");
+            match zones::check(&operations, 0) {
+                zones::Outcome::NotUnique => {}
+                zones::Outcome::Valid(_) => {
+                    decided += 1;
+                    assert!(expected, "zones find valid: {operations:?}");
+                }
+                zones::Outcome::Invalid(why) => {
+                    decided += 1;
+                    assert!(!expected, "zones find {why:?}: {operations:?}");
+                }
+            }
+        }
+        println!("{decided} decided by zones, {invalid} invalid");
+        assert!(
+            decided > 40_000 && invalid > 12_000,
+            "the draw has lost its bite"
+        );
+    }
+}

@@ -1,0 +1,516 @@
+//! Registers whose observed values were each written once: decided by zones, near-linear.
+//!
+//! # Why it is exact
+//!
+//! A value that was seen and written once pins its readers to its writer: in any linearization the
+//! writer, then the readers, then the `cas` that replaces the value, stand side by side. A `cas`
+//! hangs two such clusters together, so the operations fall into *blocks*, each a chain
+//! `write, reads, cas, reads, cas …` that must be contiguous. Writes nobody saw are blocks of one.
+//! The initial value is a block whose write returned before all else.
+//!
+//! *Inside a block* the order of the chain's links is forced, so the block is possible exactly when
+//! no operation returns before one of an earlier link is invoked.
+//!
+//! *Between blocks*: B can stand wholly before C unless some operation of C returned before some
+//! operation of B was invoked. With f the least return and s the greatest invocation of a block,
+//! B *must* precede C exactly when f(B) < s(C). The history is linearizable exactly when this
+//! relation has no cycle, for then its linear extension, each block written out, keeps the real-time
+//! order and is legal. And a cycle always holds a cycle of two: of a cycle's blocks let M have the
+//! least f. For every block B of the cycle, with P its predecessor there, f(M) ≤ f(P) < s(B), so M
+//! must precede all the others, its own predecessor among them, which must precede M. So it is
+//! enough to look for two blocks with f(B) < s(C) and f(C) < s(B). Between forward zones (f < s)
+//! that is an overlap; a backward zone (s < f) must not lie inside a forward one; two backward zones
+//! never clash. One sweep over the zones sorted by their lower end finds it, and that same order is
+//! a linear extension. Zones of plain reads and writes are those of Gibbons and Korach, *Testing
+//! Shared Memories*, 1997; blocks carry them over to `cas`.
+//!
+//! Operations of unknown outcome: a value nobody saw may as well not have been written, so its
+//! writer is dropped; a value that was seen was written, and its writer never returned.
+
+use hashbrown::HashMap;
+
+use crate::model::register::{Action, NEVER, Operation};
+
+/// What zones can say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A linearization: operation numbers in order.
+    Valid(Order),
+    /// These operations cannot all be, and why.
+    Invalid(Violation),
+    /// A value that was seen was, or may have been, written more than once.
+    NotUnique,
+}
+
+/// The order of blocks, from which the linearization is written out on demand.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Order {
+    /// First operation of each block, in order; [`NONE`] for the block of the initial value.
+    pub(crate) roots: Vec<u32>,
+}
+
+/// Why the zones clash.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// Nobody wrote what this operation saw.
+    NeverWritten {
+        /// Who saw it.
+        observer: u32,
+    },
+    /// Both replaced the same value, which was written once.
+    ReplacedTwice {
+        /// The two.
+        cas: [u32; 2],
+    },
+    /// Each `cas` needs what the next one wrote.
+    Circle {
+        /// One of them.
+        cas: u32,
+    },
+    /// Within one block: the later link returned before the earlier was invoked.
+    Backwards {
+        /// The link that must come first.
+        earlier: u32,
+        /// The link that must come after, and was over before.
+        later: u32,
+    },
+    /// Two blocks must each precede the other.
+    Clash {
+        /// Least return and greatest invocation of one, as operations.
+        first: [u32; 2],
+        /// And of the other.
+        second: [u32; 2],
+    },
+}
+
+pub(crate) const NONE: u32 = u32::MAX;
+/// The writer of the initial value.
+const INITIAL: u32 = u32::MAX - 1;
+
+/// Where each value's facts stand: dense when the values are, hashed otherwise.
+enum Slots {
+    Dense { low: u32, low_len: u32, high: u32 },
+    Hashed(HashMap<u32, u32, foldhash::fast::FixedState>),
+}
+
+impl Slots {
+    /// Slots for all values that are seen or written.
+    fn new(operations: &[Operation], initial: u32) -> (Self, usize) {
+        // Small integers have the top bit set, all other ids have not: two ranges.
+        const TOP: u32 = 1 << 31;
+        let mut ranges = [(u32::MAX, 0u32); 2];
+        let mut take = |value: u32| {
+            let range = &mut ranges[usize::from(value & TOP != 0)];
+            *range = (range.0.min(value), range.1.max(value));
+        };
+        take(initial);
+        for operation in operations {
+            match operation.action {
+                Action::Read(value) | Action::Write(value) | Action::Differs(value) => take(value),
+                Action::Cas(old, new) => {
+                    take(old);
+                    take(new);
+                }
+            }
+        }
+        let len = |(low, high): (u32, u32)| {
+            if low > high {
+                0
+            } else {
+                (high - low) as usize + 1
+            }
+        };
+        let total = len(ranges[0]) + len(ranges[1]);
+        if total <= operations.len() * 4 + 1024 {
+            let slots = Slots::Dense {
+                low: ranges[0].0,
+                low_len: len(ranges[0]) as u32,
+                high: ranges[1].0,
+            };
+            return (slots, total);
+        }
+        let mut map = HashMap::default();
+        let mut take = |value: u32| {
+            let next = map.len() as u32;
+            map.entry(value).or_insert(next);
+        };
+        take(initial);
+        for operation in operations {
+            match operation.action {
+                Action::Read(value) | Action::Write(value) | Action::Differs(value) => take(value),
+                Action::Cas(old, new) => {
+                    take(old);
+                    take(new);
+                }
+            }
+        }
+        let total = map.len();
+        (Slots::Hashed(map), total)
+    }
+
+    fn of(&self, value: u32) -> usize {
+        match self {
+            Slots::Dense { low, low_len, high } => {
+                if value >> 31 == 0 {
+                    (value - low) as usize
+                } else {
+                    (value - high + low_len) as usize
+                }
+            }
+            Slots::Hashed(map) => map[&value] as usize,
+        }
+    }
+}
+
+/// What is known of one value.
+#[derive(Clone, Copy)]
+struct Cluster {
+    writer: u32,
+    /// The `cas` that replaced it.
+    next: u32,
+    /// Least return of its readers.
+    read_return: u32,
+    /// Greatest invocation of its readers, plus one; zero when nobody read it.
+    read_invoke: u32,
+    seen: bool,
+    /// More than one operation wrote it, or may have.
+    rewritten: bool,
+}
+
+/// A block's zone. Ends are rows plus one, so that the initial value's write is at zero.
+#[derive(Clone, Copy)]
+struct Zone {
+    least_return: u32,
+    greatest_invoke: u32,
+    root: u32,
+}
+
+impl Zone {
+    fn lower(&self) -> u32 {
+        self.least_return.min(self.greatest_invoke)
+    }
+}
+
+/// Decides one register.
+pub(crate) fn check(operations: &[Operation], initial: u32) -> Outcome {
+    match Zones::new(operations, initial) {
+        Ok(zones) => zones.decide(),
+        Err(outcome) => outcome,
+    }
+}
+
+struct Zones<'a> {
+    operations: &'a [Operation],
+    initial: usize,
+    slots: Slots,
+    clusters: Vec<Cluster>,
+}
+
+impl<'a> Zones<'a> {
+    fn new(operations: &'a [Operation], initial: u32) -> Result<Self, Outcome> {
+        let (slots, total) = Slots::new(operations, initial);
+        let blank = Cluster {
+            writer: NONE,
+            next: NONE,
+            read_return: NEVER,
+            read_invoke: 0,
+            seen: false,
+            rewritten: false,
+        };
+        let mut zones = Zones {
+            operations,
+            initial: slots.of(initial),
+            slots,
+            clusters: vec![blank; total],
+        };
+        zones.clusters[zones.initial].writer = INITIAL;
+        zones.gather()?;
+        Ok(zones)
+    }
+
+    /// Finds each value's writer, readers and replacer.
+    fn gather(&mut self) -> Result<(), Outcome> {
+        let mut unknown_cas = Vec::new();
+        for (number, operation) in self.operations.iter().enumerate() {
+            let number = number as u32;
+            match operation.action {
+                Action::Read(value) => {
+                    let cluster = &mut self.clusters[self.slots.of(value)];
+                    cluster.seen = true;
+                    cluster.read_return = cluster.read_return.min(operation.ret);
+                    cluster.read_invoke = cluster.read_invoke.max(operation.invoke + 1);
+                }
+                Action::Write(value) => self.write(value, number),
+                Action::Cas(old, new) => {
+                    if old == new {
+                        return Err(Outcome::NotUnique);
+                    }
+                    self.write(new, number);
+                    if operation.ret == NEVER {
+                        unknown_cas.push(number);
+                    } else {
+                        self.replace(old, number)?;
+                    }
+                }
+                Action::Differs(_) => return Err(Outcome::NotUnique),
+            }
+        }
+        self.unknown_cas_happened(&unknown_cas)?;
+        self.unwritten()
+    }
+
+    fn write(&mut self, value: u32, number: u32) {
+        let cluster = &mut self.clusters[self.slots.of(value)];
+        cluster.rewritten |= cluster.writer != NONE;
+        cluster.writer = number;
+    }
+
+    fn replace(&mut self, old: u32, number: u32) -> Result<(), Outcome> {
+        let cluster = &mut self.clusters[self.slots.of(old)];
+        cluster.seen = true;
+        if cluster.next != NONE {
+            let earlier = cluster.next;
+            return Err(self.replaced_twice(old, earlier, number));
+        }
+        cluster.next = number;
+        Ok(())
+    }
+
+    /// A violation when the value was there but once.
+    fn replaced_twice(&self, old: u32, first: u32, second: u32) -> Outcome {
+        let writes = |action| matches!(action, Action::Write(v) | Action::Cas(_, v) if v == old);
+        let times_written = self
+            .operations
+            .iter()
+            .filter(|it| writes(it.action))
+            .count();
+        let starts = usize::from(self.slots.of(old) == self.initial);
+        if times_written + starts > 1 {
+            return Outcome::NotUnique;
+        }
+        Outcome::Invalid(Violation::ReplacedTwice {
+            cas: [first, second],
+        })
+    }
+
+    /// A `cas` of unknown outcome happened when what it left was seen, and then it saw in turn.
+    fn unknown_cas_happened(&mut self, unknown: &[u32]) -> Result<(), Outcome> {
+        let mut waiting: Vec<u32> = unknown.to_vec();
+        loop {
+            let before = waiting.len();
+            let mut still = Vec::new();
+            for number in waiting {
+                let Action::Cas(old, new) = self.operations[number as usize].action else {
+                    unreachable!("only cas are gathered")
+                };
+                let cluster = self.clusters[self.slots.of(new)];
+                if !cluster.seen {
+                    still.push(number);
+                } else if cluster.rewritten {
+                    return Err(Outcome::NotUnique);
+                } else {
+                    self.replace(old, number)?;
+                }
+            }
+            if still.len() == before {
+                return Ok(());
+            }
+            waiting = still;
+        }
+    }
+
+    fn unwritten(&self) -> Result<(), Outcome> {
+        if self
+            .clusters
+            .iter()
+            .any(|cluster| cluster.seen && cluster.rewritten)
+        {
+            return Err(Outcome::NotUnique);
+        }
+        let unwritten = |slot: usize| {
+            let cluster = &self.clusters[slot];
+            cluster.seen && cluster.writer == NONE
+        };
+        if !(0..self.clusters.len()).any(unwritten) {
+            return Ok(());
+        }
+        let observer = self.operations.iter().position(|it| match it.action {
+            Action::Read(value) => unwritten(self.slots.of(value)),
+            Action::Cas(old, _) => it.ret != NEVER && unwritten(self.slots.of(old)),
+            _ => false,
+        });
+        // When none but an operation of unknown outcome saw it, the chain above it is to blame.
+        match observer {
+            Some(at) => Err(Outcome::Invalid(Violation::NeverWritten {
+                observer: at as u32,
+            })),
+            None => Err(Outcome::NotUnique),
+        }
+    }
+
+    fn decide(&self) -> Outcome {
+        let mut zones = Vec::with_capacity(self.operations.len() / 2 + 1);
+        let mut linked = 0usize;
+        let initial = &self.clusters[self.initial];
+        if initial.seen {
+            match self.zone(NONE, self.initial, &mut linked) {
+                Ok(zone) => zones.push(zone),
+                Err(violation) => return Outcome::Invalid(violation),
+            }
+        }
+        let mut cas = 0;
+        for (number, operation) in self.operations.iter().enumerate() {
+            let value = match operation.action {
+                Action::Write(value) => value,
+                Action::Cas(_, new) => {
+                    cas += usize::from(self.happened(operation, new));
+                    continue;
+                }
+                _ => continue,
+            };
+            let slot = self.slots.of(value);
+            if !self.clusters[slot].seen {
+                if operation.ret != NEVER {
+                    zones.push(Zone {
+                        least_return: operation.ret + 1,
+                        greatest_invoke: operation.invoke + 1,
+                        root: number as u32,
+                    });
+                }
+                continue;
+            }
+            match self.zone(number as u32, slot, &mut linked) {
+                Ok(zone) => zones.push(zone),
+                Err(violation) => return Outcome::Invalid(violation),
+            }
+        }
+        if linked < cas {
+            return Outcome::Invalid(self.circle());
+        }
+        self.sweep(zones)
+    }
+
+    fn happened(&self, operation: &Operation, new: u32) -> bool {
+        operation.ret != NEVER || self.clusters[self.slots.of(new)].seen
+    }
+
+    /// Walks a block's chain, counting its `cas`.
+    fn zone(&self, root: u32, mut slot: usize, linked: &mut usize) -> Result<Zone, Violation> {
+        let (mut least_return, mut greatest_invoke) = (0, 0);
+        if root != NONE {
+            let write = &self.operations[root as usize];
+            least_return = write.ret.saturating_add(1);
+            greatest_invoke = write.invoke + 1;
+        }
+        loop {
+            let cluster = &self.clusters[slot];
+            if cluster.read_invoke > 0 {
+                let returned = cluster.read_return.saturating_add(1);
+                if returned < greatest_invoke {
+                    return Err(self.backwards(greatest_invoke, cluster.read_return));
+                }
+                least_return = least_return.min(returned);
+                greatest_invoke = greatest_invoke.max(cluster.read_invoke);
+            }
+            if cluster.next == NONE {
+                return Ok(Zone {
+                    least_return,
+                    greatest_invoke,
+                    root,
+                });
+            }
+            *linked += 1;
+            let cas = &self.operations[cluster.next as usize];
+            if cas.ret.saturating_add(1) < greatest_invoke {
+                return Err(self.backwards(greatest_invoke, cas.ret));
+            }
+            least_return = least_return.min(cas.ret.saturating_add(1));
+            greatest_invoke = greatest_invoke.max(cas.invoke + 1);
+            let Action::Cas(_, new) = cas.action else {
+                unreachable!("only a cas replaces")
+            };
+            slot = self.slots.of(new);
+        }
+    }
+
+    fn backwards(&self, invoke_plus_one: u32, ret: u32) -> Violation {
+        Violation::Backwards {
+            earlier: self.invoked_at(invoke_plus_one - 1),
+            later: self.returned_at(ret),
+        }
+    }
+
+    fn invoked_at(&self, row: u32) -> u32 {
+        self.operations.partition_point(|it| it.invoke < row) as u32
+    }
+
+    fn returned_at(&self, row: u32) -> u32 {
+        let found = self.operations.iter().position(|it| it.ret == row);
+        found.expect("a zone's end is an operation's return") as u32
+    }
+
+    fn circle(&self) -> Violation {
+        // Mark what the chains reach; some cas is left over.
+        let mut reached = vec![false; self.operations.len()];
+        let mut walk = |mut slot: usize| {
+            while self.clusters[slot].next != NONE {
+                let next = self.clusters[slot].next as usize;
+                reached[next] = true;
+                let Action::Cas(_, new) = self.operations[next].action else {
+                    return;
+                };
+                slot = self.slots.of(new);
+            }
+        };
+        walk(self.initial);
+        for operation in self.operations {
+            if let Action::Write(value) = operation.action {
+                walk(self.slots.of(value));
+            }
+        }
+        let left = self
+            .operations
+            .iter()
+            .enumerate()
+            .find(|(number, it)| match it.action {
+                Action::Cas(_, new) => !reached[*number] && self.happened(it, new),
+                _ => false,
+            });
+        Violation::Circle {
+            cas: left.expect("fewer were linked than happened").0 as u32,
+        }
+    }
+
+    fn sweep(&self, mut zones: Vec<Zone>) -> Outcome {
+        zones.sort_unstable_by_key(Zone::lower);
+        let mut forward: Option<&Zone> = None;
+        for zone in &zones {
+            if let Some(last) = forward
+                && last.greatest_invoke > zone.least_return
+            {
+                return Outcome::Invalid(self.clash(last, zone));
+            }
+            let is_forward = zone.least_return < zone.greatest_invoke;
+            if is_forward && forward.is_none_or(|it| it.greatest_invoke < zone.greatest_invoke) {
+                forward = Some(zone);
+            }
+        }
+        Outcome::Valid(Order {
+            roots: zones.iter().map(|zone| zone.root).collect(),
+        })
+    }
+
+    fn clash(&self, first: &Zone, second: &Zone) -> Violation {
+        let ends = |zone: &Zone| {
+            let returned = match zone.least_return.checked_sub(1) {
+                Some(row) => self.returned_at(row),
+                None => NONE,
+            };
+            [returned, self.invoked_at(zone.greatest_invoke - 1)]
+        };
+        Violation::Clash {
+            first: ends(first),
+            second: ends(second),
+        }
+    }
+}

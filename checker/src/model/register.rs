@@ -1,0 +1,228 @@
+//! A register: `read`, `write v`, `cas [old, new]`.
+//!
+//! A failed write or read did not happen. A failed `cas` did not either, but when its error is
+//! `mismatch` the system looked and found another value: that is an observation, and is checked.
+
+use hashbrown::HashMap;
+use serde_json::Value;
+
+use crate::history::{Call, Calls, History, Outcome, ValueId, Values};
+
+/// Stands for a return that never came.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// What an operation does to a register. Values are interned ids, bare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    /// Saw this value.
+    Read(u32),
+    /// Left this value.
+    Write(u32),
+    /// Saw the first and left the second.
+    Cas(u32, u32),
+    /// Saw anything but this value.
+    Differs(u32),
+}
+
+impl Action {
+    /// What the register holds after, if this may happen before.
+    pub(crate) fn step(self, state: u32) -> Option<u32> {
+        match self {
+            Action::Read(value) => (value == state).then_some(state),
+            Action::Write(value) => Some(value),
+            Action::Cas(old, new) => (old == state).then_some(new),
+            Action::Differs(value) => (value != state).then_some(state),
+        }
+    }
+}
+
+/// One operation on one register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operation {
+    /// Row of the invocation.
+    pub(crate) invoke: u32,
+    /// Row of the return, [`NEVER`] when it may still happen.
+    pub(crate) ret: u32,
+    /// What it did.
+    pub(crate) action: Action,
+}
+
+/// Turns calls into operations.
+pub(crate) struct Decoder<'a> {
+    history: &'a History,
+    functions: Vec<Function>,
+    mismatch: Vec<u32>,
+    foreign: HashMap<String, u32>,
+}
+
+#[derive(Clone, Copy)]
+enum Function {
+    Read,
+    Write,
+    Cas,
+    Unknown,
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(history: &'a History) -> Self {
+        let functions = history.functions().iter().map(|name| match name.as_str() {
+            "read" | "r" => Function::Read,
+            "write" | "w" => Function::Write,
+            "cas" => Function::Cas,
+            _ => Function::Unknown,
+        });
+        Decoder {
+            functions: functions.collect(),
+            mismatch: history.rows_with_error("mismatch"),
+            foreign: HashMap::new(),
+            history,
+        }
+    }
+
+    /// The operation, none when the call constrains nothing, an error when it makes no sense.
+    pub(crate) fn decode(&mut self, call: Call) -> Result<Option<Operation>, String> {
+        let (tags, values) = (self.history.tag_column(), self.history.value_column());
+        let outcome = call.outcome(self.history);
+        let argument = values[call.invoke as usize];
+        let action = match self.functions[usize::from(tags[call.invoke as usize] >> 2)] {
+            Function::Read if outcome == Outcome::Ok => {
+                Action::Read(values[call.complete as usize].raw())
+            }
+            Function::Read => return Ok(None),
+            Function::Write if outcome == Outcome::Fail => return Ok(None),
+            Function::Write => Action::Write(argument.raw()),
+            Function::Cas => {
+                let (old, new) = self.pair(argument).ok_or_else(|| {
+                    let found = self.history.values().json(argument);
+                    self.complaint(call, &format!("a cas of [old, new], found {found}"))
+                })?;
+                match outcome {
+                    Outcome::Fail if self.mismatch.binary_search(&call.complete).is_ok() => {
+                        Action::Differs(old)
+                    }
+                    Outcome::Fail => return Ok(None),
+                    _ => Action::Cas(old, new),
+                }
+            }
+            Function::Unknown => return Err(self.complaint(call, "one of read, write, cas")),
+        };
+        let ret = if outcome == Outcome::Info {
+            NEVER
+        } else {
+            call.complete
+        };
+        Ok(Some(Operation {
+            invoke: call.invoke,
+            ret,
+            action,
+        }))
+    }
+
+    fn complaint(&self, call: Call, expected: &str) -> String {
+        let row = call.invoke as usize;
+        let (index, f) = (self.history.index(row), self.history.row(row).f);
+        format!("op {index} (row {row}) is {f:?}: expected {expected}")
+    }
+
+    fn pair(&mut self, id: ValueId) -> Option<(u32, u32)> {
+        let values = self.history.values();
+        let text = values.text(id)?;
+        if let Some((first, second)) = integer_pair(text) {
+            return Some((first, second));
+        }
+        let [first, second]: [Value; 2] = serde_json::from_str(text).ok()?;
+        Some((self.id(values, &first), self.id(values, &second)))
+    }
+
+    /// The id of an element, which need not occur as a value by itself.
+    pub(crate) fn id(&mut self, values: &Values, value: &Value) -> u32 {
+        if let Some(id) = values.find(value) {
+            return id.raw();
+        }
+        let next = (values.len() + self.foreign.len()) as u32;
+        *self.foreign.entry(value.to_string()).or_insert(next)
+    }
+}
+
+/// `[1,2]` without a detour over the parser.
+fn integer_pair(text: &str) -> Option<(u32, u32)> {
+    let (first, second) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
+    let id = |text: &str| match text {
+        "null" => Some(ValueId::NULL.raw()),
+        _ => ValueId::of_small(text.parse().ok()?).map(ValueId::raw),
+    };
+    Some((id(first)?, id(second)?))
+}
+
+/// The operations of each register, in order of invocation.
+pub(crate) struct Registers {
+    pub(crate) keys: Vec<ValueId>,
+    /// Where each key's operations begin; one more than keys.
+    pub(crate) starts: Vec<usize>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+impl Registers {
+    /// Splits a history by key. Operations without effect are left out.
+    pub(crate) fn of(history: &History, calls: &Calls, by_key: bool) -> Result<Self, String> {
+        let mut decoder = Decoder::new(history);
+        let mut numbers: HashMap<u32, u32, foldhash::fast::FixedState> = HashMap::default();
+        let mut keys = Vec::new();
+        let mut found = Vec::with_capacity(calls.len());
+        let mut key_of = Vec::with_capacity(calls.len());
+        for &call in calls.iter() {
+            let key = if by_key {
+                history.key_column()[call.invoke as usize]
+            } else {
+                ValueId::NULL
+            };
+            let Some(operation) = decoder.decode(call)? else {
+                continue;
+            };
+            let number = *numbers.entry(key.raw()).or_insert_with(|| {
+                keys.push(key);
+                keys.len() as u32 - 1
+            });
+            found.push(operation);
+            key_of.push(number);
+        }
+        if keys.len() <= 1 {
+            let starts = vec![0; keys.len()]
+                .into_iter()
+                .chain([found.len()])
+                .collect();
+            return Ok(Registers {
+                keys,
+                starts,
+                operations: found,
+            });
+        }
+        let mut starts = vec![0usize; keys.len() + 1];
+        for &key in &key_of {
+            starts[key as usize + 1] += 1;
+        }
+        for key in 0..keys.len() {
+            starts[key + 1] += starts[key];
+        }
+        let mut next = starts.clone();
+        let blank = Operation {
+            invoke: 0,
+            ret: 0,
+            action: Action::Read(0),
+        };
+        let mut operations = vec![blank; found.len()];
+        for (operation, &key) in found.iter().zip(&key_of) {
+            operations[next[key as usize]] = *operation;
+            next[key as usize] += 1;
+        }
+        Ok(Registers {
+            keys,
+            starts,
+            operations,
+        })
+    }
+
+    pub(crate) fn of_key(&self, number: usize) -> &[Operation] {
+        &self.operations[self.starts[number]..self.starts[number + 1]]
+    }
+}

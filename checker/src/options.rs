@@ -1,0 +1,103 @@
+//! What to check a history against, and how much may be spent on it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What a history is checked against, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Model {
+    /// Linearizable register: `read`, `write`, `cas`. One per key.
+    Register,
+}
+
+impl Model {
+    /// All that there are.
+    pub const ALL: &[Model] = &[Model::Register];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Model::Register => "register",
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Model {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Model::ALL
+            .iter()
+            .copied()
+            .find(|model| model.name() == name);
+        found.ok_or_else(|| {
+            let names: Vec<_> = Model::ALL.iter().map(|model| model.name()).collect();
+            format!(
+                "no model is called {name:?}: must be one of {}",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// What a check may spend. Past it the verdict is unknown, and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Wall-clock time.
+    pub time: Duration,
+    /// Memory of the engines, in bytes, the history apart.
+    pub memory_bytes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget {
+            time: Duration::from_secs(60),
+            memory_bytes: 2 << 30,
+        }
+    }
+}
+
+/// How to check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What against.
+    pub model: Model,
+    /// Whether each key is an object of its own. Models whose ops span keys take no notice.
+    pub by_key: bool,
+    /// What the object holds before the first op.
+    pub initial: Value,
+    /// What may be spent.
+    pub budget: Budget,
+    /// Threads; none: as many as there are cores.
+    pub threads: Option<usize>,
+    /// Whether to shrink and explain a violation.
+    pub explain: bool,
+    /// Whether the report carries its proof.
+    pub certify: bool,
+}
+
+impl Options {
+    /// The defaults for a model: keys apart, initially null, a minute, 2 GiB, explained.
+    pub fn new(model: Model) -> Self {
+        Options {
+            model,
+            by_key: true,
+            initial: Value::Null,
+            budget: Budget::default(),
+            threads: None,
+            explain: true,
+            certify: false,
+        }
+    }
+}
