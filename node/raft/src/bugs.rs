@@ -1,0 +1,104 @@
+//! Historic bugs of real systems, by name, for testing those that must find them.
+//!
+//! Without the feature `bugs` no bug can be switched on and the compiler drops every trace of them.
+
+#![cfg_attr(not(feature = "bugs"), allow(unreachable_pub, dead_code))]
+
+/// A bug. The numbers are those of the list of bug classes that the canaries are named after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// The leader answers reads from its own state, without asking a quorum.
+    StaleReads,
+    /// The vote is not written to disk.
+    VoteNotPersisted,
+    /// Entries are acknowledged before they are on disk.
+    AckBeforeFsync,
+    /// Entries of an older term are committed by counting replicas (Figure 8).
+    CommitOldTerm,
+    /// A conflicting tail is kept.
+    NoTruncate,
+    /// A lease never ends.
+    LeaseForever,
+    /// The vote is forgotten at each step back to follower, without a change of term.
+    VoteErased,
+    /// A follower commits what the leader commits, past the prefix that was verified.
+    CommitUnverified,
+    /// A vote is given whatever the candidate's log.
+    VoteAnyLog,
+    /// A follower acknowledges its whole log instead of what was verified.
+    MatchOverReported,
+    /// Half the voters are taken for a majority.
+    QuorumMiscounted,
+    /// A learner counts towards a majority.
+    LearnerCounts,
+    /// The leader counts its own entries before they are on disk.
+    OwnAppendCounts,
+    /// A new leader serves reads before its no-op has committed.
+    ReadBeforeNoop,
+    /// A read is answered before its index is applied.
+    ReadBeforeApply,
+    /// A lease is kept while leadership is handed over.
+    LeaseInTransfer,
+    /// A membership change is taken before an entry of the own term has committed.
+    ChangeBeforeCommit,
+    /// Membership changes overlap.
+    ChangesOverlap,
+    /// A configuration survives the truncation of its entry.
+    ConfigurationKept,
+    /// A node with a wiped disk votes as if nothing had happened.
+    WipedVotes,
+    /// The completion of an overwritten write marks its successor as stable.
+    StaleWriteCounts,
+}
+
+/// The bugs that are switched on.
+#[cfg(feature = "bugs")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs(u32);
+
+#[cfg(feature = "bugs")]
+impl Bugs {
+    /// Every bug with its name and its number in the list of bug classes.
+    pub const ALL: [(Bug, &'static str, u8); 21] = [
+        (Bug::StaleReads, "stale-reads", 21),
+        (Bug::VoteNotPersisted, "vote-not-persisted", 1),
+        (Bug::AckBeforeFsync, "ack-before-fsync", 4),
+        (Bug::CommitOldTerm, "commit-old-term", 6),
+        (Bug::NoTruncate, "no-truncate", 9),
+        (Bug::LeaseForever, "lease-forever", 22),
+        (Bug::VoteErased, "vote-erased", 3),
+        (Bug::CommitUnverified, "commit-unverified", 8),
+        (Bug::VoteAnyLog, "vote-any-log", 11),
+        (Bug::MatchOverReported, "match-over-reported", 13),
+        (Bug::QuorumMiscounted, "quorum-miscounted", 14),
+        (Bug::LearnerCounts, "learner-counts", 37),
+        (Bug::OwnAppendCounts, "own-append-counts", 38),
+        (Bug::ReadBeforeNoop, "read-before-noop", 25),
+        (Bug::ReadBeforeApply, "read-before-apply", 39),
+        (Bug::LeaseInTransfer, "lease-in-transfer", 23),
+        (Bug::ChangeBeforeCommit, "change-before-commit", 15),
+        (Bug::ChangesOverlap, "changes-overlap", 16),
+        (Bug::ConfigurationKept, "configuration-kept", 18),
+        (Bug::WipedVotes, "wiped-votes", 19),
+        (Bug::StaleWriteCounts, "stale-write-counts", 13),
+    ];
+
+    /// The bug of that name.
+    pub fn named(name: &str) -> Option<Bug> {
+        Self::ALL
+            .iter()
+            .find(|(_, known, _)| *known == name)
+            .map(|(bug, _, _)| *bug)
+    }
+
+    /// Switches a bug on.
+    pub fn insert(&mut self, bug: Bug) {
+        self.0 |= 1 << bug as u8;
+    }
+
+    /// Whether the bug is on.
+    pub fn contains(self, bug: Bug) -> bool {
+        self.0 & (1 << bug as u8) != 0
+    }
+}

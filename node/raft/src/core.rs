@@ -1,0 +1,528 @@
+//! What a node has whatever its role: term and vote, log, configuration, commit, and the effects
+//! that gather until the caller asks for them.
+
+use std::collections::VecDeque;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::bugs::Bug;
+use crate::config::{Config, ConfigError, Priority};
+use crate::log::{Entry, HardState, Index, Log, NodeId, Payload, Position, Term};
+use crate::membership::{Configuration, Membership};
+use crate::message::{Body, Envelope, Message, Stage};
+use crate::progress::Window;
+use crate::quorum::Ballot;
+use crate::raft::Restored;
+use crate::read::{ReadId, ReadReady};
+use crate::ready::{Ready, Write, WriteTag};
+use crate::snapshot::SnapshotMeta;
+
+/// The part of a node that does not depend on its role.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    rng: ChaCha8Rng,
+    hard_state: HardState,
+    pub(crate) log: Log,
+    pub(crate) membership: Membership,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
+    /// Handed out to be applied.
+    handed: Index,
+    apply_window: Window,
+    pub(crate) snapshot: SnapshotMeta,
+    /// The snapshot being installed; nothing is applied and no campaign begun meanwhile.
+    installing: Option<SnapshotMeta>,
+    /// No vote until readmitted.
+    pub(crate) wiped: bool,
+    /// Ticks so far.
+    pub(crate) now: u64,
+    /// How long a lease holds; rests on the election minimum that the node was set up with.
+    pub(crate) lease_ticks: Option<u64>,
+    /// Until this tick the node keeps to the leader that it heard.
+    pub(crate) sticky_until: u64,
+    /// Bytes appended by this leader, or found by it, and not committed.
+    pub(crate) uncommitted_bytes: usize,
+    /// The number of this node's last question for a read index.
+    pub(crate) read_round: u64,
+    /// Reads that are sure of their index and wait for it to be applied, by index.
+    reads_applying: VecDeque<ReadReady>,
+
+    /// What gathers for the next [`Ready`].
+    pub(crate) effects: Ready,
+    after: Vec<Envelope>,
+    /// The hard state as last handed to the disk.
+    hard_state_written: HardState,
+    /// Writes that are not done: the tag, and the term that will be durable with it.
+    in_flight: VecDeque<(WriteTag, Term)>,
+    last_tag: WriteTag,
+    durable_term: Term,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, restored: Restored) -> Result<Core, ConfigError> {
+        config.check()?;
+        let fresh = restored.is_fresh();
+        let snapshot = restored.snapshot.unwrap_or_default();
+        let entries: Vec<Entry> = restored
+            .entries
+            .into_iter()
+            .filter(|entry| entry.index > snapshot.index)
+            .collect();
+        let mut membership = Membership::new(snapshot.index, snapshot.configuration.clone());
+        for (index, entry) in (snapshot.index + 1..).zip(&entries) {
+            if entry.index != index {
+                return Err(ConfigError::Gap { index });
+            }
+            membership.appended(entry);
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut core = Core {
+            // A question of an earlier life must not be answered in this one.
+            read_round: rng.random::<u64>() >> 1,
+            rng,
+            hard_state: restored.hard_state,
+            hard_state_written: restored.hard_state,
+            durable_term: restored.hard_state.term,
+            log: Log::restored(snapshot.position(), entries),
+            membership,
+            commit: snapshot.index,
+            applied: snapshot.index,
+            handed: snapshot.index,
+            apply_window: Window::default(),
+            snapshot,
+            installing: None,
+            wiped: restored.wiped,
+            now: 0,
+            lease_ticks: config.lease_ticks(),
+            // Before the restart this node may have sworn to a leader that holds a lease.
+            sticky_until: match config.lease_drift_percent {
+                Some(_) => u64::from(config.election_ticks_min),
+                None => 0,
+            },
+            uncommitted_bytes: 0,
+            reads_applying: VecDeque::new(),
+            effects: Ready::default(),
+            after: Vec::new(),
+            in_flight: VecDeque::new(),
+            last_tag: WriteTag::default(),
+            config,
+        };
+        if fresh && !core.config.configuration.voters.is_empty() {
+            core.bootstrap();
+        }
+        Ok(core)
+    }
+
+    /// The first configuration is the log's first entry, the same on each of the first members.
+    fn bootstrap(&mut self) {
+        self.hard_state.term = 1;
+        let configuration = Box::new(self.config.configuration.clone());
+        self.append_entry(Entry {
+            index: 1,
+            term: 1,
+            payload: Payload::Configuration(configuration),
+        });
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    pub(crate) fn vote(&self) -> Option<NodeId> {
+        self.hard_state.vote
+    }
+
+    pub(crate) fn configuration(&self) -> &Configuration {
+        self.membership.current()
+    }
+
+    /// Whether the bug is switched on.
+    #[cfg(feature = "bugs")]
+    pub(crate) fn bug(&self, bug: Bug) -> bool {
+        self.config.bugs.contains(bug)
+    }
+
+    /// Whether the bug is switched on: never.
+    #[cfg(not(feature = "bugs"))]
+    #[allow(clippy::unused_self, reason = "the same face as with bugs")]
+    pub(crate) const fn bug(&self, _: Bug) -> bool {
+        false
+    }
+
+    /// A new term begins, with no vote cast.
+    pub(crate) fn begin_term(&mut self, term: Term) {
+        assert!(term > self.hard_state.term, "terms only grow");
+        self.hard_state = HardState { term, vote: None };
+    }
+
+    pub(crate) fn cast_vote(&mut self, vote: Option<NodeId>) {
+        self.hard_state.vote = vote;
+    }
+
+    /// Whether the current term is on disk.
+    pub(crate) fn term_is_durable(&self) -> bool {
+        self.durable_term == self.hard_state.term
+    }
+
+    /// A new election timeout, from now.
+    pub(crate) fn draw_deadline(&mut self) -> u64 {
+        let (min, max) = (
+            self.config.election_ticks_min,
+            self.config.election_ticks_max,
+        );
+        let ticks = self.rng.random_range(min..max);
+        let extra = if self.config.priority == Priority::Low {
+            max - min
+        } else {
+            0
+        };
+        self.now + u64::from(ticks + extra)
+    }
+
+    /// Whether the node may campaign at all.
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.membership.current().is_voter(self.id())
+            && self.installing.is_none()
+            && (!self.wiped || self.bug(Bug::WipedVotes))
+    }
+
+    /// Whether the node campaigns when it hears from no leader.
+    pub(crate) fn campaigns_by_itself(&self) -> bool {
+        self.may_campaign() && self.config.priority != Priority::Never
+    }
+
+    pub(crate) fn set_ticks(&mut self, heartbeat: u32, min: u32, max: u32) {
+        self.config.heartbeat_ticks = heartbeat;
+        self.config.election_ticks_min = min;
+        self.config.election_ticks_max = max;
+    }
+
+    /// The leader was heard.
+    pub(crate) fn heard_leader(&mut self) {
+        self.sticky_until = self.now + u64::from(self.config.election_ticks_min);
+    }
+
+    // --- quorums ----------------------------------------------------------------------------
+
+    /// The greatest value that the configuration in force has reached.
+    pub(crate) fn reached(&self, value_of: impl Fn(NodeId) -> u64) -> u64 {
+        let configuration = self.configuration();
+        if self.bug(Bug::QuorumMiscounted) {
+            let mut values: Vec<u64> = configuration
+                .voters
+                .iter()
+                .map(|&id| value_of(id))
+                .collect();
+            values.sort_unstable();
+            return values[values.len() - (values.len() / 2).max(1)];
+        }
+        if self.bug(Bug::LearnerCounts) {
+            return Configuration::of_voters(configuration.members()).reached(value_of);
+        }
+        configuration.reached(value_of)
+    }
+
+    /// How a ballot stands in the configuration in force.
+    pub(crate) fn ballot(&self, vote_of: impl Fn(NodeId) -> Option<bool>) -> Ballot {
+        self.configuration().ballot(vote_of)
+    }
+
+    // --- messages ---------------------------------------------------------------------------
+
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        self.send_in_term(self.hard_state.term, to, body);
+    }
+
+    pub(crate) fn send_in_term(&mut self, term: Term, to: NodeId, body: Body) {
+        let early = self.bug(Bug::AckBeforeFsync) && matches!(body, Body::Accepted { .. });
+        let waits = body.waits_for_disk() && self.disk_is_behind() && !early;
+        let queue = if waits {
+            &mut self.after
+        } else {
+            &mut self.effects.messages
+        };
+        if let (Body::Accepted { .. }, Some(last)) = (&body, queue.last_mut())
+            && matches!(last.message.body, Body::Accepted { .. })
+            && (last.to, last.message.term) == (to, term)
+        {
+            // The later acknowledgement in the same term says what the earlier one did, and more.
+            last.message.body = body;
+            return;
+        }
+        queue.push(Envelope {
+            to,
+            message: Message { term, body },
+        });
+    }
+
+    /// Whether the disk has not caught up with what is in memory.
+    fn disk_is_behind(&self) -> bool {
+        self.hard_state != self.hard_state_written
+            || self.log.has_unwritten()
+            || !self.in_flight.is_empty()
+            || self.installing.is_some()
+    }
+
+    // --- log --------------------------------------------------------------------------------
+
+    /// Appends what this leader says.
+    pub(crate) fn append_own(&mut self, payload: Payload) -> Index {
+        let entry = Entry {
+            index: self.log.last_index() + 1,
+            term: self.hard_state.term,
+            payload,
+        };
+        let index = entry.index;
+        self.uncommitted_bytes += entry.size_bytes();
+        self.append_entry(entry);
+        index
+    }
+
+    fn append_entry(&mut self, entry: Entry) {
+        self.membership.appended(&entry);
+        self.log.append(entry);
+    }
+
+    /// Takes over what the leader sent: cuts what conflicts, keeps what agrees, appends the rest.
+    pub(crate) fn append_from(
+        &mut self,
+        leader: NodeId,
+        previous: Position,
+        mut entries: Vec<Entry>,
+        commit: Index,
+    ) {
+        let end = previous.index + entries.len() as u64;
+        if end <= self.commit {
+            // Old news; what is committed agrees with every later leader.
+            return self.send(
+                leader,
+                Body::Accepted {
+                    matched: self.commit,
+                },
+            );
+        }
+        let committed = self.commit.saturating_sub(previous.index) as usize;
+        if committed > 0 {
+            entries.drain(..committed);
+        } else if !self.log.contains(previous) {
+            let hint = self.log.meeting_point(previous.index, previous.term);
+            return self.send(
+                leader,
+                Body::Rejected {
+                    at: previous.index,
+                    hint,
+                },
+            );
+        }
+        for entry in entries {
+            match self.log.term(entry.index) {
+                Some(term) if term == entry.term || self.bug(Bug::NoTruncate) => continue,
+                Some(_) => self.truncate(entry.index),
+                None => {}
+            }
+            self.append_entry(entry);
+        }
+        let verified = if self.bug(Bug::CommitUnverified) {
+            self.log.last_index()
+        } else {
+            end
+        };
+        self.commit_to(commit.min(verified));
+        let matched = if self.bug(Bug::MatchOverReported) {
+            self.log.last_index()
+        } else {
+            end
+        };
+        self.send(leader, Body::Accepted { matched });
+    }
+
+    fn truncate(&mut self, from: Index) {
+        assert!(from > self.commit, "a committed entry is never truncated");
+        self.log.truncate(from);
+        if !self.bug(Bug::ConfigurationKept) {
+            self.membership.truncated(from);
+        }
+    }
+
+    pub(crate) fn commit_to(&mut self, index: Index) {
+        self.commit = self.commit.max(index.min(self.log.last_index()));
+    }
+
+    // --- votes ------------------------------------------------------------------------------
+
+    /// Answers a request for a vote of this term, or for a pre-vote of any.
+    pub(crate) fn answer_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        stage: Stage,
+        last: Position,
+        free: bool,
+    ) -> bool {
+        let fresh = last >= self.log.last() || self.bug(Bug::VoteAnyLog);
+        let wiped = self.wiped && !self.bug(Bug::WipedVotes);
+        let granted = free && fresh && !wiped;
+        if granted && stage == Stage::Real {
+            self.hard_state.vote = Some(from);
+        }
+        // A grant names the term asked for, a refusal this node's own.
+        let term = if granted { term } else { self.hard_state.term };
+        self.send_in_term(term, from, Body::VoteReply { stage, granted });
+        granted
+    }
+
+    // --- snapshots --------------------------------------------------------------------------
+
+    /// A snapshot has arrived. It is taken when it says more than what is committed here.
+    pub(crate) fn install(&mut self, leader: NodeId, meta: SnapshotMeta) {
+        if self.installing.is_some() {
+            return;
+        }
+        if meta.index <= self.commit || self.log.contains(meta.position()) {
+            self.commit_to(meta.index);
+            return self.send(
+                leader,
+                Body::Accepted {
+                    matched: self.commit,
+                },
+            );
+        }
+        self.log.reset(meta.position());
+        self.membership = Membership::new(meta.index, meta.configuration.clone());
+        self.commit = meta.index;
+        self.handed = meta.index;
+        self.apply_window.clear();
+        self.installing = Some(meta.clone());
+        self.effects.snapshot_install = Some(meta);
+    }
+
+    /// The snapshot is installed. Returns its index.
+    pub(crate) fn installed(&mut self) -> Index {
+        let meta = self
+            .installing
+            .take()
+            .expect("a snapshot is being installed");
+        let index = meta.index;
+        self.snapshot = meta;
+        self.applied(index);
+        index
+    }
+
+    pub(crate) fn compact(&mut self, meta: SnapshotMeta, keep_from: Index) {
+        if meta.index <= self.snapshot.index || self.installing.is_some() {
+            return;
+        }
+        assert!(
+            meta.index <= self.applied,
+            "a snapshot holds only what is applied"
+        );
+        self.log
+            .compact(meta.index.min(keep_from.saturating_sub(1)));
+        self.membership.compacted(self.log.start().index);
+        self.snapshot = meta;
+    }
+
+    // --- apply and reads --------------------------------------------------------------------
+
+    pub(crate) fn applied(&mut self, index: Index) {
+        assert!(
+            index <= self.handed,
+            "only what was handed out can have been applied"
+        );
+        self.applied = self.applied.max(index);
+        self.apply_window.free_to(index);
+        while self
+            .reads_applying
+            .front()
+            .is_some_and(|read| read.index <= self.applied)
+        {
+            self.effects.reads.extend(self.reads_applying.pop_front());
+        }
+    }
+
+    /// The read is sure of its index; it is served once that is applied.
+    pub(crate) fn read_confirmed(&mut self, id: ReadId, index: Index) {
+        // Indexes come in order but across a change of leader; a later one is as good.
+        let index = self
+            .reads_applying
+            .back()
+            .map_or(index, |last| index.max(last.index));
+        if index <= self.applied || self.bug(Bug::ReadBeforeApply) {
+            self.effects.reads.push(ReadReady { id, index });
+        } else {
+            self.reads_applying.push_back(ReadReady { id, index });
+        }
+    }
+
+    /// The next entries to apply: committed, on this node's disk, and no more than is bounded.
+    fn take_apply(&mut self) -> Vec<Entry> {
+        let end = self.commit.min(self.log.stable());
+        let busy = !self.config.asynchronous_apply && self.applied < self.handed;
+        let full = self
+            .apply_window
+            .is_full(usize::MAX, self.config.apply_inflight_max_bytes);
+        if self.handed >= end || busy || full || self.installing.is_some() {
+            return Vec::new();
+        }
+        let (entries, bytes) = self
+            .log
+            .slice(self.handed + 1, end, self.config.apply_max_bytes);
+        self.handed += entries.len() as u64;
+        self.apply_window.add(self.handed, bytes);
+        entries
+    }
+
+    // --- effects ----------------------------------------------------------------------------
+
+    /// What has gathered.
+    pub(crate) fn take_ready(&mut self) -> Ready {
+        let mut ready = std::mem::take(&mut self.effects);
+        ready.write = self.take_write();
+        ready.apply = self.take_apply();
+        ready
+    }
+
+    fn take_write(&mut self) -> Option<Write> {
+        let changed = self.hard_state != self.hard_state_written;
+        if !changed && !self.log.has_unwritten() && self.after.is_empty() {
+            return None;
+        }
+        self.hard_state_written = self.hard_state;
+        let vote = if self.bug(Bug::VoteNotPersisted) {
+            None
+        } else {
+            self.hard_state.vote
+        };
+        let unwritten = self.log.take_unwritten();
+        self.last_tag = WriteTag(self.last_tag.0 + 1);
+        self.in_flight
+            .push_back((self.last_tag, self.hard_state.term));
+        Some(Write {
+            tag: self.last_tag,
+            hard_state: changed.then_some(HardState {
+                term: self.hard_state.term,
+                vote,
+            }),
+            truncate_from: unwritten.truncate_from,
+            entries: unwritten.entries,
+            after: std::mem::take(&mut self.after),
+        })
+    }
+
+    /// The write of this tag, and all before it, are on stable storage.
+    pub(crate) fn persisted(&mut self, tag: WriteTag) {
+        while let Some(&(oldest, term)) = self.in_flight.front()
+            && oldest <= tag
+        {
+            self.in_flight.pop_front();
+            self.durable_term = term;
+            self.log.write_done();
+        }
+    }
+}
