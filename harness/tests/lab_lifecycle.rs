@@ -33,13 +33,14 @@ fn machine() -> Vec<String> {
 /// Takes the lab down and asserts that no process, namespace, mount or file of it is left.
 fn assert_nothing_is_left(lab: &Lab, namespaces: &BTreeSet<u64>) {
     lab.succeed(&["lab", "down"]);
-    assert_eq!(lab.inits(), [], "processes are left");
+    assert!(lab.inits().is_empty(), "processes are left");
     // A process that is being torn down is gone from its namespaces a moment later.
     let deadline = Instant::now() + Duration::from_secs(20);
     while !processes_in(namespaces).is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(processes_in(namespaces), [], "namespaces are left");
+    let left = processes_in(namespaces);
+    assert!(left.is_empty(), "namespaces are left: {left:?}");
     for folder in ["/run/ordeal/lab", "/var/lib/ordeal/lab"] {
         assert!(!Path::new(folder).join(&lab.name).exists(), "{folder}");
     }

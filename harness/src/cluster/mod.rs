@@ -76,9 +76,6 @@ pub struct Ssh {
     /// A configuration file whose entries for this host are used as well: `~/.ssh/config`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
-    /// Whether commands need `sudo`.
-    #[serde(default)]
-    pub sudo: bool,
 }
 
 /// Opens the cluster that a selector names: `lab`, `lab:NAME`.

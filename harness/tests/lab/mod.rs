@@ -7,6 +7,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output};
 
+use ordeal::cluster::{self, Cluster};
+use ordeal::control::Control;
+
 /// The `ordeal` that cargo has built for the tests.
 pub(crate) fn ordeal(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ordeal"))
@@ -61,6 +64,17 @@ impl Lab {
 
     pub(crate) fn selector(&self) -> String {
         format!("lab:{}", self.name)
+    }
+
+    /// Enters the lab with this test's thread, connects to its nodes, and does something there.
+    pub(crate) fn with_control<T>(&self, work: impl AsyncFnOnce(&Cluster, Control) -> T) -> T {
+        let cluster = cluster::open(&self.selector()).expect("the lab is up");
+        cluster.enter().expect("the lab can be entered");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let control = Control::connect(&cluster).await.expect("all nodes answer");
+            work(&cluster, control).await
+        })
     }
 
     /// The processes (by the machine's numbers) that hold the lab up: keeper and nodes.

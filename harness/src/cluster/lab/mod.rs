@@ -336,7 +336,6 @@ pub fn open(name: &str) -> Result<Cluster, ClusterError> {
             known_hosts: Some(lab.run().join("known_hosts")),
             jump: None,
             config: None,
-            sudo: false,
         },
     });
     Ok(Cluster {
