@@ -8,3 +8,4 @@
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod report;

@@ -10,6 +10,7 @@ mod context;
 mod exit;
 mod lab;
 mod man;
+mod report;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Verb {
     Lab(lab::LabVerb),
     #[command(name = "lab-init")]
     LabInit(lab::LabInit),
+    Report(report::ReportVerb),
 }
 
 impl Verb {
@@ -52,6 +54,7 @@ impl Verb {
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),
             Self::LabInit(verb) => verb.run(),
+            Self::Report(verb) => verb.run(context),
         }
     }
 }

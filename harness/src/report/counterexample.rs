@@ -1,0 +1,285 @@
+//! A handful of operations, drawn so that a reader sees which one cannot be.
+//!
+//! Each process has a lane, each operation a bar from its invocation to its completion. Only the
+//! order of those moments matters to the verdict, and their distances may differ by a factor of a
+//! million: the axis is therefore one of order, with every label given the room it needs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::axis::{Tick, duration_us, moment_ns, round};
+use super::findings::Op;
+use super::folder::text;
+
+const LEFT: f64 = 92.0;
+const LANE_HEIGHT: f64 = 40.0;
+const STEP: f64 = 26.0;
+const LETTER: f64 = 7.1;
+const LABEL_MAX: usize = 48;
+const CALLS_MAX: usize = 40;
+
+/// The picture.
+#[derive(Debug, Serialize)]
+pub(super) struct Drawing {
+    left: f64,
+    width: f64,
+    height: f64,
+    bottom: f64,
+    lanes: Vec<Lane>,
+    times: Vec<Tick>,
+    calls: Vec<Bar>,
+    /// Whether one of the bars is marked as impossible.
+    stuck: bool,
+    /// Operations that were left out, for there is no room.
+    not_drawn: usize,
+    /// The same operations as lines of a history.
+    lines: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Lane {
+    name: String,
+    y: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Bar {
+    x: f64,
+    y: f64,
+    width: f64,
+    label: String,
+    title: String,
+    outcome: &'static str,
+    stuck: bool,
+}
+
+/// An invocation with its completion, by their places in the list of ops.
+struct Call<'a> {
+    invocation: &'a Op,
+    completion: Option<&'a Op>,
+}
+
+impl Call<'_> {
+    fn outcome(&self) -> &'static str {
+        match self.completion.map(|op| op.type_.as_str()) {
+            Some("ok") => "ok",
+            Some("fail") => "fail",
+            _ => "info",
+        }
+    }
+
+    /// When its answer arrived; an operation of unknown outcome never ends.
+    fn end_ns(&self) -> Option<u64> {
+        self.completion
+            .filter(|op| op.type_ != "info")
+            .map(|op| op.time)
+    }
+
+    fn label(&self) -> String {
+        let invocation = self.invocation;
+        let key = text(&invocation.key);
+        let answer = self
+            .completion
+            .map(|op| &op.value)
+            .filter(|value| !value.is_null());
+        let mut label = match (invocation.f.as_str(), &invocation.value) {
+            ("cas", Value::Array(pair)) if pair.len() == 2 => {
+                format!("cas {} → {}", pair[0], pair[1])
+            }
+            (f, Value::Null) => match (self.outcome(), answer) {
+                ("ok", Some(answer)) => format!("{f} → {answer}"),
+                ("ok", None) => format!("{f} → nothing"),
+                _ => f.to_owned(),
+            },
+            (f, value) => match answer.filter(|answer| *answer != value) {
+                Some(answer) => format!("{f} {value} → {answer}"),
+                None => format!("{f} {value}"),
+            },
+        };
+        match self.outcome() {
+            "info" => label.push_str(" ?"),
+            "fail" => label.push_str(" ✗"),
+            _ => {}
+        }
+        if !key.is_empty() {
+            label = format!("{key}: {label}");
+        }
+        shorten(&label)
+    }
+
+    fn title(&self) -> String {
+        let invocation = self.invocation;
+        let end = self.completion.map_or_else(
+            || "never answered".to_owned(),
+            |op| format!("{} at {}", op.type_, moment_ns(op.time)),
+        );
+        let took = self
+            .completion
+            .map(|op| op.time.saturating_sub(invocation.time));
+        let took = took.map(|ns| format!(", after {}", duration_us(ns as f64 / 1e3)));
+        let extra = |op: &Op| op.error.clone().unwrap_or_default();
+        format!(
+            "process {}: {}\ninvoked at {}, {end}{}\n{} {}",
+            text(&invocation.process),
+            self.label(),
+            moment_ns(invocation.time),
+            took.unwrap_or_default(),
+            invocation
+                .node
+                .as_deref()
+                .map(|node| format!("asked {node}"))
+                .unwrap_or_default(),
+            self.completion.map(extra).unwrap_or_default()
+        )
+    }
+}
+
+fn shorten(label: &str) -> String {
+    if label.chars().count() <= LABEL_MAX {
+        return label.to_owned();
+    }
+    label.chars().take(LABEL_MAX - 1).chain(['…']).collect()
+}
+
+/// Draws a list of ops; none when there is nothing to draw.
+///
+/// `stuck` is the index, in the recording, of an op of the operation that cannot be explained.
+pub(super) fn draw(ops: &[Op], stuck: Option<u64>) -> Option<Drawing> {
+    let mut calls = pair(ops);
+    let not_drawn = calls.len().saturating_sub(CALLS_MAX);
+    calls.drain(..not_drawn);
+    if calls.is_empty() {
+        return None;
+    }
+    let is_stuck = |call: &Call<'_>| {
+        stuck.is_some_and(|stuck| {
+            call.invocation.index == stuck || call.completion.is_some_and(|op| op.index == stuck)
+        })
+    };
+    let lanes: BTreeMap<(usize, String), usize> = calls
+        .iter()
+        .map(|call| text(&call.invocation.process))
+        .map(|name| (name.len(), name))
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .enumerate()
+        .map(|(row, name)| (name, row))
+        .collect();
+    let places = places(&calls);
+    let right = places.values().fold(LEFT, |right, place| place.max(right)) + STEP;
+    // Small pictures need not stretch over the page, but must not be blown up either.
+    let width = (right + 14.0).max(760.0);
+    let bars = calls.iter().map(|call| {
+        let name = text(&call.invocation.process);
+        let row = lanes[&(name.len(), name)];
+        let x = places[&moment(call.invocation)];
+        let end = call
+            .end_ns()
+            .and(call.completion)
+            .map_or(width - 14.0, |op| places[&moment(op)]);
+        Bar {
+            x,
+            y: row as f64 * LANE_HEIGHT + 8.0,
+            width: round(end - x),
+            label: call.label(),
+            title: call.title(),
+            outcome: call.outcome(),
+            stuck: is_stuck(call),
+        }
+    });
+    let bottom = lanes.len() as f64 * LANE_HEIGHT + 4.0;
+    Some(Drawing {
+        left: LEFT,
+        width,
+        height: bottom + 26.0,
+        bottom,
+        lanes: lanes
+            .iter()
+            .map(|((_, name), row)| Lane {
+                name: format!("process {name}"),
+                y: *row as f64 * LANE_HEIGHT + 4.0,
+            })
+            .collect(),
+        times: times(&places),
+        calls: bars.collect(),
+        stuck: calls.iter().any(is_stuck),
+        not_drawn,
+        lines: ops.iter().map(Op::line).collect(),
+    })
+}
+
+/// Finds the completion of each invocation; a completion without one stands alone.
+fn pair(ops: &[Op]) -> Vec<Call<'_>> {
+    let mut calls: Vec<Call<'_>> = Vec::new();
+    let mut open: HashMap<String, usize> = HashMap::new();
+    for op in ops {
+        let process = text(&op.process);
+        if op.type_ == "invoke" {
+            open.insert(process, calls.len());
+            calls.push(Call {
+                invocation: op,
+                completion: None,
+            });
+        } else if let Some(position) = open.remove(&process) {
+            calls[position].completion = Some(op);
+        }
+    }
+    calls
+}
+
+/// A moment is an op's time and, among ops of one time, its place in the recording.
+fn moment(op: &Op) -> (u64, u64) {
+    (op.time, op.index)
+}
+
+/// Gives each moment its place, from left to right, wide enough for the labels in between.
+fn places(calls: &[Call<'_>]) -> BTreeMap<(u64, u64), f64> {
+    let mut begin_of_end: BTreeMap<(u64, u64), Option<&Call<'_>>> = BTreeMap::new();
+    for call in calls {
+        begin_of_end.insert(moment(call.invocation), None);
+        if let Some(completion) = call.completion.filter(|op| op.type_ != "info") {
+            begin_of_end.insert(moment(completion), Some(call));
+        }
+    }
+    let mut places: BTreeMap<(u64, u64), f64> = BTreeMap::new();
+    let mut x = LEFT + 10.0 - STEP;
+    let mut rightmost_label = x;
+    for (moment_, ended) in begin_of_end {
+        x += STEP;
+        if let Some(call) = ended {
+            x = x.max(places[&moment(call.invocation)] + label_width(call));
+        }
+        places.insert(moment_, round(x));
+    }
+    for call in calls.iter().filter(|call| call.end_ns().is_none()) {
+        rightmost_label = rightmost_label.max(places[&moment(call.invocation)] + label_width(call));
+    }
+    // An operation without an end needs room for its label too.
+    if rightmost_label > x {
+        places.insert((u64::MAX, u64::MAX), rightmost_label);
+    }
+    places
+}
+
+fn label_width(call: &Call<'_>) -> f64 {
+    call.label().chars().count() as f64 * LETTER + 16.0
+}
+
+/// Times below the picture, as many as do not touch, counted from the first moment.
+fn times(places: &BTreeMap<(u64, u64), f64>) -> Vec<Tick> {
+    let first_ns = places.keys().next().map_or(0, |moment| moment.0);
+    let mut ticks: Vec<Tick> = Vec::new();
+    for (&(ns, _), &at) in places.iter().filter(|(moment, _)| moment.0 != u64::MAX) {
+        let label = if ticks.is_empty() {
+            moment_ns(ns)
+        } else {
+            format!("+{}", moment_ns(ns - first_ns))
+        };
+        if ticks.last().is_none_or(|last| at - last.at >= 72.0) {
+            ticks.push(Tick { at, label });
+        }
+    }
+    ticks
+}
