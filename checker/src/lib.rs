@@ -22,6 +22,7 @@ pub mod history;
 mod linear;
 mod model;
 mod options;
+pub mod txn;
 mod verdict;
 
 pub use options::{Budget, Model, Options};
@@ -34,6 +35,8 @@ pub fn check(history: &History, options: &Options) -> Report {
     let started = std::time::Instant::now();
     let mut report = match options.model {
         Model::Register => linear::check(history, options),
+        Model::ListAppend => txn::check(history, options, txn::Data::Lists),
+        Model::RwRegister => txn::check(history, options, txn::Data::Registers),
     };
     report.notes.extend(history.notes().iter().cloned());
     report.figures.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;

@@ -6,22 +6,30 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::txn::Expect;
+
 /// What a history is checked against, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Model {
     /// Linearizable register: `read`, `write`, `cas`. One per key.
     Register,
+    /// Transactions on lists: `append` and `r`.
+    ListAppend,
+    /// Transactions on registers: `w` and `r`.
+    RwRegister,
 }
 
 impl Model {
     /// All that there are.
-    pub const ALL: &[Model] = &[Model::Register];
+    pub const ALL: &[Model] = &[Model::Register, Model::ListAppend, Model::RwRegister];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Model::Register => "register",
+            Model::ListAppend => "list-append",
+            Model::RwRegister => "rw-register",
         }
     }
 }
@@ -85,6 +93,8 @@ pub struct Options {
     pub explain: bool,
     /// Whether the report carries its proof.
     pub certify: bool,
+    /// What is expected of transactions.
+    pub transactions: Expect,
 }
 
 impl Options {
@@ -98,6 +108,7 @@ impl Options {
             threads: None,
             explain: true,
             certify: false,
+            transactions: Expect::default(),
         }
     }
 }

@@ -1,0 +1,173 @@
+//! Strongly connected components: where the cycles are, in one pass (Tarjan 1972), without recursion.
+
+use super::graph::{Edge, Graph, Mask};
+
+/// In no component of more than one node.
+pub(crate) const ALONE: u32 = u32::MAX;
+
+/// The components of more than one node.
+#[derive(Debug)]
+pub(crate) struct Components {
+    /// Each node's component, or [`ALONE`].
+    pub(crate) of: Vec<u32>,
+    /// Each component's nodes.
+    pub(crate) members: Vec<Vec<u32>>,
+    /// All nodes, each before those that it has edges from: a topological order read backward.
+    pub(crate) finished: Vec<u32>,
+}
+
+impl Components {
+    /// The components of the graph's edges in `mask`.
+    pub(crate) fn of(graph: &Graph, mask: Mask) -> Self {
+        let roots = 0..graph.len() as u32;
+        tarjan(
+            graph.len(),
+            roots,
+            |node| graph.span(node).0,
+            masked(graph, mask, |_, _| true),
+        )
+    }
+
+    /// The components of the edges in `mask`, each within one of these components.
+    pub(crate) fn within(&self, graph: &Graph, mask: Mask) -> Self {
+        let roots = self.members.iter().flatten().copied();
+        let together = |a: u32, b: u32| self.of[a as usize] == self.of[b as usize];
+        tarjan(
+            graph.len(),
+            roots,
+            |node| graph.span(node).0,
+            masked(graph, mask, together),
+        )
+    }
+
+    /// Whether there is no cycle.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+fn masked(
+    graph: &Graph,
+    mask: Mask,
+    follow: impl Fn(u32, u32) -> bool,
+) -> impl Fn(u32, &mut u32) -> Option<u32> {
+    move |node, at| {
+        let end = graph.span(node).1;
+        while *at < end {
+            let (edge, to) = graph.edge(*at);
+            *at += 1;
+            if mask.has(edge) && follow(node, to) {
+                return Some(to);
+            }
+        }
+        None
+    }
+}
+
+/// A node not met yet, in place of its number.
+const UNSEEN: u32 = 0;
+/// A node whose component is known, in place of its number.
+const DONE: u32 = u32::MAX;
+
+/// Tarjan's algorithm on nodes below `nodes`; `first` gives a node's first edge and `next` follows
+/// it and moves on.
+pub(crate) fn tarjan(
+    nodes: usize,
+    roots: impl Iterator<Item = u32>,
+    first: impl Fn(u32) -> u32,
+    next: impl Fn(u32, &mut u32) -> Option<u32>,
+) -> Components {
+    let mut low = vec![UNSEEN; nodes];
+    let mut found = Components {
+        of: vec![ALONE; nodes],
+        members: vec![],
+        finished: vec![],
+    };
+    let mut counter = UNSEEN;
+    let mut open: Vec<u32> = Vec::new(); // seen, component not yet known
+    let mut calls: Vec<(u32, u32, u32)> = Vec::new(); // node, its next edge, its number
+    for root in roots {
+        if low[root as usize] != UNSEEN {
+            continue;
+        }
+        counter += 1;
+        low[root as usize] = counter;
+        calls.push((root, first(root), counter));
+        open.push(root);
+        while let Some((node, edge, number)) = calls.last_mut() {
+            let node = *node;
+            if let Some(to) = next(node, edge) {
+                let seen = low[to as usize];
+                if seen == UNSEEN {
+                    counter += 1;
+                    low[to as usize] = counter;
+                    calls.push((to, first(to), counter));
+                    open.push(to);
+                } else if seen != DONE {
+                    low[node as usize] = low[node as usize].min(seen);
+                }
+                continue;
+            }
+            let (number, lowest) = (*number, low[node as usize]);
+            calls.pop();
+            if let Some((parent, ..)) = calls.last() {
+                low[*parent as usize] = low[*parent as usize].min(lowest);
+            }
+            if lowest == number {
+                close(node, &mut open, &mut low, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Closes the component of `root`: all nodes opened since.
+fn close(root: u32, open: &mut Vec<u32>, low: &mut [u32], found: &mut Components) {
+    let start = open
+        .iter()
+        .rposition(|&node| node == root)
+        .expect("the root is open");
+    for &node in &open[start..] {
+        low[node as usize] = DONE;
+    }
+    found.finished.extend_from_slice(&open[start..]);
+    if open.len() - start > 1 {
+        for &node in &open[start..] {
+            found.of[node as usize] = found.members.len() as u32;
+        }
+        found.members.push(open[start..].to_vec());
+    }
+    open.truncate(start);
+}
+
+/// Whether the edges in `steps` and the anti-dependencies close a cycle in which no two
+/// anti-dependencies are neighbours: exactly what snapshot isolation forbids (Cerone and Gotsman,
+/// *Analysing Snapshot Isolation*, 2016). Looks only within `parts`.
+pub(crate) fn cycle_without_adjacent_rw(graph: &Graph, parts: &Components, steps: Mask) -> bool {
+    // A node stands twice: 2n reached by another edge, 2n+1 reached by an anti-dependency.
+    let roots = parts
+        .members
+        .iter()
+        .flatten()
+        .flat_map(|&node| [2 * node, 2 * node + 1]);
+    let next = |node: u32, at: &mut u32| {
+        let (from, after_rw) = (node / 2, node % 2 == 1);
+        let end = graph.span(from).1;
+        while *at < end {
+            let (edge, to) = graph.edge(*at);
+            *at += 1;
+            if parts.of[to as usize] != parts.of[from as usize] {
+                continue;
+            }
+            match edge {
+                Edge::Rw if !after_rw => return Some(2 * to + 1),
+                Edge::Through => return Some(2 * to + u32::from(after_rw)),
+                Edge::Rw => {}
+                _ if steps.has(edge) => return Some(2 * to),
+                _ => {}
+            }
+        }
+        None
+    };
+    !tarjan(2 * graph.len(), roots, |node| graph.span(node / 2).0, next).is_empty()
+}

@@ -1,0 +1,303 @@
+//! Anomalies in words.
+//!
+//! A reader who does not believe the checker should come to believe it here: every transaction is
+//! named, every step of a cycle says which read and which write make it, and the last step closes
+//! the circle.
+
+use super::anomaly::{Anomaly, Because, Evidence, Kind, Order, Shape, Step};
+use super::table::{Data, MicroOp, NEVER, Table};
+
+/// Explains an anomaly, a sentence a line.
+pub(crate) fn explain(table: &Table, anomaly: &Anomaly) -> Vec<String> {
+    let words = Words {
+        table,
+        names: anomaly.evidence.transactions(),
+    };
+    let mut lines = vec![format!("{}: {}.", anomaly.kind, meaning(anomaly.kind))];
+    lines.extend(words.names.iter().map(|&txn| words.introduce(txn)));
+    words.evidence(&anomaly.evidence, &mut lines);
+    if !anomaly.smallest {
+        lines.push("The search was cut short: a smaller cycle of this kind may exist.".into());
+    }
+    lines
+}
+
+/// What a kind of anomaly is, as half a sentence.
+pub(crate) fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Cycle(_, Order::Process) => {
+            "a cycle of dependencies, if each client's transactions happen in its order"
+        }
+        Kind::Cycle(_, Order::Realtime) => {
+            "a cycle of dependencies, if what had ended stands before what began later"
+        }
+        Kind::Cycle(Shape::G0, _) => "dirty write: transactions overwrote each other in a circle",
+        Kind::Cycle(Shape::G1c, _) => {
+            "circular information flow: each depends on what the next wrote"
+        }
+        Kind::Cycle(Shape::GSingle, _) => {
+            "read skew: one anti-dependency closes a circle of dependencies"
+        }
+        Kind::Cycle(Shape::GNonadjacent, _) => {
+            "several anti-dependencies, no two in a row, close a circle"
+        }
+        Kind::Cycle(Shape::G2Item, _) => "write skew: anti-dependencies in a row close a circle",
+        Kind::G1a => "aborted read: a committed transaction saw a write of an aborted one",
+        Kind::G1b => "intermediate read: a transaction saw a write that its writer replaced itself",
+        Kind::LostUpdate => "lost update: two transactions read one version and both replaced it",
+        Kind::DirtyUpdate => "dirty update: a committed write stands on an aborted one",
+        Kind::Internal => "a transaction does not see its own earlier reads and writes",
+        Kind::IncompatibleOrder => "two reads show the same key's writes in different orders",
+        Kind::Duplicates => "a write took effect more than once",
+        Kind::Garbage => "a value was read that nobody wrote",
+        Kind::CyclicVersions => "the versions of one key contradict each other",
+        Kind::NonMonotonicView => {
+            "a transaction saw another's write, and later missed its other one"
+        }
+        Kind::FracturedRead => "a transaction saw a part of another",
+        Kind::CausalityViolation => "a transaction missed what it depends on",
+    }
+}
+
+impl Evidence {
+    /// The transactions that take part, each once, in order of appearance.
+    pub(crate) fn transactions(&self) -> Vec<u32> {
+        let mut all = match self {
+            Self::Cycle(steps) => steps.iter().map(|step| step.from).collect(),
+            Self::Read { reader, writer, .. } => std::iter::once(*reader).chain(*writer).collect(),
+            Self::Twice { txn, .. } | Self::Internal { txn, .. } => vec![*txn],
+            Self::Disagrees { txn, other, .. } => vec![*txn, *other],
+            Self::On { writers, .. } => writers.to_vec(),
+            Self::Updates { first, second, .. } => vec![*first, *second],
+            Self::Versions(_) => Vec::new(),
+            Self::Missed { reader, path, .. } => {
+                let mut all: Vec<u32> = path.iter().map(|step| step.from).collect();
+                all.push(*reader);
+                all
+            }
+        };
+        let mut seen = hashbrown::HashSet::new();
+        all.retain(|txn| seen.insert(*txn));
+        all
+    }
+}
+
+struct Words<'a> {
+    table: &'a Table,
+    names: Vec<u32>,
+}
+
+impl Words<'_> {
+    fn name(&self, txn: u32) -> String {
+        let at = self.names.iter().position(|&other| other == txn);
+        at.map_or_else(
+            || format!("the transaction of row {txn}"),
+            |at| format!("T{}", at + 1),
+        )
+    }
+
+    fn introduce(&self, txn: u32) -> String {
+        let table = self.table;
+        let ops: Vec<String> = table.ops(txn).iter().map(|op| self.op(*op)).collect();
+        let ended = match table.completed(txn) {
+            NEVER => "its end unknown".to_owned(),
+            end => format!("ended at {end}"),
+        };
+        format!(
+            "{} is by process {}, began at {}, {ended}: {}.",
+            self.name(txn),
+            table.process(txn),
+            table.invoked(txn),
+            ops.join(", "),
+        )
+    }
+
+    fn op(&self, op: MicroOp) -> String {
+        let key = self.table.key_text(op.key);
+        match (op.written(), self.table.data()) {
+            (Some(version), Data::Lists) => format!("append {} to {key}", self.value(version)),
+            (Some(version), Data::Registers) => format!("write {} to {key}", self.value(version)),
+            (None, Data::Registers) => {
+                format!("read {} of {key}", self.value(self.table.observed(op)))
+            }
+            (None, Data::Lists) => format!("read {} of {key}", self.list(op)),
+        }
+    }
+
+    /// A list, its middle left out when it is long.
+    fn list(&self, op: MicroOp) -> String {
+        const SHOWN: usize = 6;
+        let list = self.table.list(op);
+        let values = |part: &[u32]| {
+            part.iter()
+                .map(|&version| self.value(version))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        if list.len() <= 2 * SHOWN {
+            return format!("[{}]", values(list));
+        }
+        let (head, tail) = (&list[..SHOWN], &list[list.len() - SHOWN..]);
+        format!(
+            "[{} … {}] ({} values)",
+            values(head),
+            values(tail),
+            list.len()
+        )
+    }
+
+    fn value(&self, version: u32) -> &str {
+        if self.table.is_initial(version) {
+            "the initial state"
+        } else {
+            self.table.value_text(version)
+        }
+    }
+
+    fn key(&self, version: u32) -> &str {
+        self.table.key_text(self.table.key_of(version))
+    }
+
+    fn evidence(&self, evidence: &Evidence, lines: &mut Vec<String>) {
+        match evidence {
+            Evidence::Cycle(steps) => self.cycle(steps, lines),
+            Evidence::Missed {
+                reader,
+                version,
+                newer,
+                path,
+            } => {
+                lines.extend(path.iter().map(|step| self.step(step)));
+                lines.push(format!(
+                    "So {} should have seen {} of key {} or something later, but it read {}.",
+                    self.name(*reader),
+                    self.value(*newer),
+                    self.key(*newer),
+                    self.value(*version),
+                ));
+            }
+            other => lines.push(self.single(other)),
+        }
+    }
+
+    fn single(&self, evidence: &Evidence) -> String {
+        let (value, key) = (
+            |version: u32| self.value(version),
+            |version: u32| self.key(version),
+        );
+        match evidence {
+            Evidence::Read {
+                reader,
+                version,
+                writer,
+            } => {
+                let reader = self.name(*reader);
+                let by = writer.map_or("nobody".to_owned(), |writer| self.name(writer));
+                format!(
+                    "{reader} saw {} of key {}, written by {by}.",
+                    value(*version),
+                    key(*version)
+                )
+            }
+            Evidence::Twice { txn, version, .. } => format!(
+                "{} read a list of key {} that holds {} twice.",
+                self.name(*txn),
+                key(*version),
+                value(*version),
+            ),
+            Evidence::Disagrees { txn, op, other, at } => {
+                let op = self.table.ops(*txn)[*op as usize];
+                format!(
+                    "{} and {} read key {} and differ from place {} on: neither is a part of the other.",
+                    self.name(*txn),
+                    self.name(*other),
+                    self.table.key_text(op.key),
+                    at + 1,
+                )
+            }
+            Evidence::Internal { txn, op, earlier } => {
+                let ops = self.table.ops(*txn);
+                format!(
+                    "Within {} \"{}\" contradicts \"{}\" before it.",
+                    self.name(*txn),
+                    self.op(ops[*op as usize]),
+                    self.op(ops[*earlier as usize]),
+                )
+            }
+            Evidence::On {
+                aborted,
+                committed,
+                writers: [by, on],
+            } => format!(
+                "{} wrote {} of key {} directly on {}, which {} wrote and did not commit.",
+                self.name(*on),
+                value(*committed),
+                key(*committed),
+                value(*aborted),
+                self.name(*by),
+            ),
+            Evidence::Updates {
+                version,
+                first,
+                second,
+            } => format!(
+                "{} and {} both read {} of key {} and then wrote the key: neither saw the other's write.",
+                self.name(*first),
+                self.name(*second),
+                value(*version),
+                key(*version),
+            ),
+            Evidence::Versions(versions) => {
+                let mut way: Vec<&str> = versions.iter().map(|&version| value(version)).collect();
+                way.extend(way.first().copied());
+                format!("Of key {}: {}.", key(versions[0]), way.join(" is before "))
+            }
+            Evidence::Cycle(_) | Evidence::Missed { .. } => unreachable!("told step by step"),
+        }
+    }
+
+    fn cycle(&self, steps: &[Step], lines: &mut Vec<String>) {
+        for (at, step) in steps.iter().enumerate() {
+            let last = at + 1 == steps.len();
+            let sentence = self.step(step);
+            lines.push(if last {
+                format!("But {sentence} A circle.")
+            } else {
+                sentence
+            });
+        }
+    }
+
+    fn step(&self, step: &Step) -> String {
+        let (from, to) = (self.name(step.from), self.name(step.to));
+        let because = match step.because {
+            Because::Ww { before, after } => format!(
+                "{from} wrote {} of key {}, and {to} wrote {} after it",
+                self.value(before),
+                self.key(before),
+                self.value(after),
+            ),
+            Because::Wr { version } => format!(
+                "{to} saw {} of key {}, which {from} wrote",
+                self.value(version),
+                self.key(version),
+            ),
+            Because::Rw { read, after } => format!(
+                "{from} saw {} of key {}, and did not see {}, which {to} wrote after it",
+                self.value(read),
+                self.key(read),
+                self.value(after),
+            ),
+            Because::Process => format!(
+                "process {} did {from} first and {to} later",
+                self.table.process(step.from),
+            ),
+            Because::Realtime => format!(
+                "{from} had ended at {} before {to} began at {}",
+                self.table.completed(step.from),
+                self.table.invoked(step.to),
+            ),
+        };
+        format!("{from} is before {to}: {because}.")
+    }
+}

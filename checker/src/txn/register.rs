@@ -1,0 +1,263 @@
+//! Registers: what little is known of the order of versions, and what single reads get wrong.
+//!
+//! A read of a register shows one version and nothing of those before it, so the order of versions
+//! is known in part: the initial state is first; who reads a version and then writes the key wrote a
+//! later one; a transaction's own writes stand in its order. [`Assume`] adds what the user takes for
+//! granted. Every order inferred so is in any order that explains the history, so an anomaly found is
+//! real; where nothing is found, [`Analysis`](super::Analysis) says `open`, not `holds`, unless every
+//! key's order came out whole or a serial order could be shown.
+
+use hashbrown::{HashMap, HashSet};
+
+use super::anomaly::{Evidence, Findings, Kind as Anomaly};
+use super::component::tarjan;
+use super::rows::Rows;
+use super::table::{Kind, NEVER, Status, Table};
+use super::writes::Writes;
+
+/// What may be taken for granted of each key on its own, whatever transactions as a whole do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Assume {
+    /// Each process sees a key's versions in their order.
+    pub sequential_keys: bool,
+    /// Each key is linearizable: what ended before is not newer than what began after.
+    pub linearizable_keys: bool,
+}
+
+/// Each version's known later versions that took effect.
+pub(crate) fn order(
+    table: &Table,
+    writes: &Writes,
+    assume: Assume,
+    findings: &mut Findings,
+) -> Rows {
+    let mut pairs: HashSet<(u32, u32)> = HashSet::new();
+    let live = |txn: &u32| writes.is_live(*txn);
+    for txn in (0..table.len() as u32).filter(live) {
+        written_after(table, writes, txn, &mut pairs, findings);
+    }
+    if assume.sequential_keys {
+        by_process(table, writes, &mut pairs);
+    }
+    if assume.linearizable_keys {
+        by_time(table, writes, &mut pairs);
+    }
+    drop_cycles(table, &mut pairs, findings);
+    let mut followers: HashSet<u32> = HashSet::new();
+    followers.extend(pairs.iter().map(|(_, after)| *after));
+    let mut pairs: Vec<(u32, u32)> = pairs.into_iter().collect();
+    for txn in (0..table.len() as u32).filter(live) {
+        let firsts = table.ops(txn).iter().filter_map(|op| op.written());
+        let firsts = firsts.filter(|version| !followers.contains(version));
+        pairs.extend(firsts.map(|version| (table.initial(table.key_of(version)), version)));
+    }
+    pairs.sort_unstable();
+    Rows::of(table.versions(), &pairs)
+}
+
+/// Whether the versions of every key came out in one line.
+pub(crate) fn is_total(table: &Table, writes: &Writes, order: &Rows) -> bool {
+    let mut versions = vec![0_u32; table.keys()];
+    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        for version in table.ops(txn).iter().filter_map(|op| op.written()) {
+            versions[table.key_of(version) as usize] += 1;
+        }
+    }
+    (0..table.keys() as u32).all(|key| {
+        let mut at = table.initial(key);
+        let mut length = 0;
+        while let [next] = order.row(at) {
+            at = *next;
+            length += 1;
+        }
+        length == versions[key as usize]
+    })
+}
+
+/// What a transaction writes is later than what it read or wrote of that key before.
+fn written_after(
+    table: &Table,
+    writes: &Writes,
+    txn: u32,
+    pairs: &mut HashSet<(u32, u32)>,
+    findings: &mut Findings,
+) {
+    let ops = table.ops(txn);
+    for (at, op) in ops.iter().enumerate() {
+        let Some(version) = op.written() else {
+            continue;
+        };
+        let Some(earlier) = ops[..at].iter().rev().find(|earlier| earlier.key == op.key) else {
+            continue;
+        };
+        let known = earlier.kind == Kind::Write || table.status(txn) == Status::Committed;
+        let before = earlier
+            .written()
+            .unwrap_or_else(|| table.observed(*earlier));
+        if !known || table.is_initial(before) || before == version {
+            continue;
+        }
+        if writes.live_writer(before).is_some() {
+            pairs.insert((before, version));
+        } else if let Some(by) = writes.writer(before) {
+            let evidence = Evidence::On {
+                aborted: before,
+                committed: version,
+                writers: [by, txn],
+            };
+            findings.add(Anomaly::DirtyUpdate, || evidence);
+        }
+    }
+}
+
+/// The versions that a transaction met: of each key the first it read and the last it wrote.
+fn met(table: &Table, writes: &Writes, txn: u32) -> Vec<(u32, u32)> {
+    let ops = table.ops(txn);
+    let mut met = Vec::new();
+    for (at, op) in ops.iter().enumerate() {
+        let version = match op.written() {
+            Some(version) if !writes.is_intermediate(version) => version,
+            None if !ops[..at].iter().any(|earlier| earlier.key == op.key) => table.observed(*op),
+            _ => continue,
+        };
+        if writes.live_writer(version).is_some() {
+            met.push((op.key, version));
+        }
+    }
+    met
+}
+
+fn by_process(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
+    let mut last: HashMap<(u32, u32), u32> = HashMap::new();
+    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        for (key, version) in met(table, writes, txn) {
+            let before = last.insert((table.process(txn), key), version);
+            pairs.extend(
+                before
+                    .filter(|&before| before != version)
+                    .map(|b| (b, version)),
+            );
+        }
+    }
+}
+
+/// Links what ended last before each transaction with what it met, key by key.
+fn by_time(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
+    struct Access {
+        invoked: u32,
+        completed: u32,
+        version: u32,
+    }
+    let mut accesses: HashMap<u32, Vec<Access>> = HashMap::new();
+    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        let (invoked, completed) = (table.invoked(txn), table.completed(txn));
+        for (key, version) in met(table, writes, txn) {
+            accesses.entry(key).or_default().push(Access {
+                invoked,
+                completed,
+                version,
+            });
+        }
+    }
+    for accesses in accesses.values() {
+        let mut ends: Vec<&Access> = accesses.iter().filter(|a| a.completed != NEVER).collect();
+        ends.sort_unstable_by_key(|access| access.completed);
+        let mut ends = ends.into_iter().peekable();
+        let mut frontier: Vec<&Access> = Vec::new(); // ended, and nothing since ended after them
+        for access in accesses {
+            while let Some(end) = ends.next_if(|end| end.completed < access.invoked) {
+                frontier.retain(|earlier| earlier.completed >= end.invoked);
+                frontier.push(end);
+            }
+            let before = frontier
+                .iter()
+                .filter(|before| before.version != access.version);
+            pairs.extend(before.map(|before| (before.version, access.version)));
+        }
+    }
+}
+
+/// Versions in a circle are an anomaly, and no order: what was inferred of their keys is dropped.
+fn drop_cycles(table: &Table, pairs: &mut HashSet<(u32, u32)>, findings: &mut Findings) {
+    let mut sorted: Vec<(u32, u32)> = pairs.iter().copied().collect();
+    sorted.sort_unstable();
+    let rows = Rows::of(table.versions(), &sorted);
+    let next = |node: u32, at: &mut u32| {
+        (*at < rows.span(node).1).then(|| {
+            *at += 1;
+            rows.item(*at - 1)
+        })
+    };
+    let circles = tarjan(
+        rows.len(),
+        0..rows.len() as u32,
+        |node| rows.span(node).0,
+        next,
+    );
+    let mut bad: HashSet<u32> = HashSet::new();
+    for members in &circles.members {
+        bad.insert(table.key_of(members[0]));
+        findings.add(Anomaly::CyclicVersions, || {
+            Evidence::Versions(circle(&rows, &circles.of, members))
+        });
+    }
+    pairs.retain(|(before, _)| !bad.contains(&table.key_of(*before)));
+}
+
+/// A way around among versions that all lead to each other.
+fn circle(rows: &Rows, of: &[u32], members: &[u32]) -> Vec<u32> {
+    let mut way = vec![members[0]];
+    loop {
+        let at = *way.last().expect("the way has a start");
+        let stays = |next: &&u32| of[**next as usize] == of[at as usize];
+        let next = *rows.row(at).iter().find(stays).expect("a circle goes on");
+        if let Some(start) = way.iter().position(|&version| version == next) {
+            return way.split_off(start);
+        }
+        way.push(next);
+    }
+}
+
+/// Finds what single reads get wrong.
+pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
+    for txn in (0..table.len() as u32).filter(|&txn| table.status(txn) == Status::Committed) {
+        let ops = table.ops(txn);
+        for (at, op) in ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| op.kind == Kind::Read)
+        {
+            let version = table.observed(*op);
+            let by = writes.writer(version);
+            let kind = match by {
+                None if table.is_initial(version) => None,
+                None => Some(Anomaly::Garbage),
+                Some(author) if !writes.is_live(author) => Some(Anomaly::G1a),
+                Some(other) if other != txn && writes.is_intermediate(version) => {
+                    Some(Anomaly::G1b)
+                }
+                Some(_) => None,
+            };
+            if let Some(kind) = kind {
+                findings.add(kind, || Evidence::Read {
+                    reader: txn,
+                    version,
+                    writer: by,
+                });
+            }
+            let earlier = ops[..at].iter().rposition(|earlier| earlier.key == op.key);
+            let Some(earlier) = earlier else { continue };
+            if ops[earlier]
+                .written()
+                .unwrap_or_else(|| table.observed(ops[earlier]))
+                != version
+            {
+                findings.add(Anomaly::Internal, || Evidence::Internal {
+                    txn,
+                    op: at as u32,
+                    earlier: earlier as u32,
+                });
+            }
+        }
+    }
+}

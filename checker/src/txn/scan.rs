@@ -1,0 +1,153 @@
+//! A cursor over the JSON text of one transaction: `[["append",1,2],["r",3,[1,2]]]`.
+//!
+//! Micro-operations are read straight from the text, without a tree of values between: a history of
+//! a million transactions holds tens of millions of list elements, and nearly all of them repeat
+//! what an earlier read already said.
+
+/// The text is not a list of micro-operations.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column} of the value: expected {expected}")]
+pub struct Malformed {
+    /// Where in the value's text, counted in bytes from 1.
+    pub column: usize,
+    /// What should have stood there.
+    pub expected: &'static str,
+}
+
+pub(crate) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(crate) fn expected<T>(&self, expected: &'static str) -> Result<T, Malformed> {
+        Err(Malformed {
+            column: self.at + 1,
+            expected,
+        })
+    }
+
+    /// The next byte that is not white space, without taking it; 0 at the end.
+    pub(crate) fn peek(&mut self) -> u8 {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return *byte;
+            }
+            self.at += 1;
+        }
+        0
+    }
+
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == byte;
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(crate) fn need(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        if self.take(byte) {
+            Ok(())
+        } else {
+            self.expected(expected)
+        }
+    }
+
+    /// Takes the whole text of the next JSON value.
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], Malformed> {
+        let first = self.peek();
+        let start = self.at;
+        match first {
+            b'"' => self.string()?,
+            b'[' | b'{' => self.nested()?,
+            _ => {
+                let plain = |byte: &u8| {
+                    !matches!(byte, b',' | b']' | b'}' | b':') && !byte.is_ascii_whitespace()
+                };
+                let rest = &self.text[start..];
+                self.at += rest
+                    .iter()
+                    .position(|byte| !plain(byte))
+                    .unwrap_or(rest.len());
+            }
+        }
+        if self.at == start {
+            self.expected("a value")
+        } else {
+            Ok(&self.text[start..self.at])
+        }
+    }
+
+    fn string(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        while let Some(byte) = self.text.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'"' => return Ok(()),
+                b'\\' => self.at += 1,
+                _ => {}
+            }
+        }
+        self.at = self.at.min(self.text.len());
+        self.expected("the end of a string")
+    }
+
+    fn nested(&mut self) -> Result<(), Malformed> {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+        self.expected("a closing bracket")
+    }
+
+    /// Takes a list and gives the text between its brackets.
+    pub(crate) fn list(&mut self) -> Result<&'a [u8], Malformed> {
+        if self.peek() != b'[' {
+            return self.expected("a list or null");
+        }
+        let inside = self.at + 1;
+        let Some(length) = memchr::memchr(b']', &self.text[inside..]) else {
+            return self.expected("a list that is closed");
+        };
+        let simple = &self.text[inside..inside + length];
+        if memchr::memchr3(b'"', b'[', b'{', simple).is_none() {
+            self.at = inside + length + 1;
+            return Ok(simple);
+        }
+        let whole = self.value()?;
+        Ok(&whole[1..whole.len() - 1])
+    }
+
+    /// Calls `each` with every element of a list's inside.
+    pub(crate) fn elements(
+        inside: &'a [u8],
+        mut each: impl FnMut(&'a [u8]),
+    ) -> Result<(), Malformed> {
+        let mut cursor = Self::new(inside);
+        if cursor.peek() == 0 {
+            return Ok(());
+        }
+        loop {
+            each(cursor.value()?);
+            if cursor.peek() == 0 {
+                return Ok(());
+            }
+            cursor.need(b',', "a comma")?;
+        }
+    }
+}

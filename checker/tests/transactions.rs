@@ -1,0 +1,335 @@
+//! Each anomaly of transactions in its smallest form, and what it rules out.
+
+use ordeal_checker::history::{History, Op, Type};
+use ordeal_checker::txn::Expect;
+use ordeal_checker::txn::level::Level;
+use ordeal_checker::{Model, Options, Report, Verdict, check};
+use serde_json::Value;
+
+/// Reads lines of `process type value`.
+fn history(text: &str) -> History {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .enumerate()
+        .map(|(index, line)| {
+            let mut words = line.splitn(3, ' ');
+            let mut word = || words.next().expect("process, type and value");
+            let process = word().parse().expect("a process number");
+            let type_ = match word() {
+                "invoke" => Type::Invoke,
+                "ok" => Type::Ok,
+                "fail" => Type::Fail,
+                "info" => Type::Info,
+                other => panic!("no type: {other}"),
+            };
+            let value: Value = serde_json::from_str(word()).expect("JSON");
+            Op {
+                index: index as u64,
+                ..Op::new(process, type_, "txn", value)
+            }
+        })
+        .collect()
+}
+
+/// Transactions that all run at the same time and all commit, each by a process of its own.
+fn concurrent(transactions: &[&str]) -> History {
+    let mut text = String::new();
+    for type_ in ["invoke", "ok"] {
+        for (process, value) in transactions.iter().enumerate() {
+            text.extend([&process.to_string(), " ", type_, " ", value, "\n"]);
+        }
+    }
+    history(&text)
+}
+
+fn lists(history: &History) -> Report {
+    check(history, &Options::new(Model::ListAppend))
+}
+
+fn names(report: &Report) -> Vec<&str> {
+    report
+        .anomalies
+        .iter()
+        .map(|anomaly| anomaly.name.as_str())
+        .collect()
+}
+
+#[track_caller]
+fn broken(history: &History, anomalies: &[&str], weakest: &[&str]) {
+    let report = lists(history);
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
+    assert_eq!(names(&report), anomalies, "{report:#?}");
+    assert_eq!(
+        report.details["weakest_violated"],
+        Value::from(weakest),
+        "{report:#?}"
+    );
+    assert!(!report.explanation.is_empty());
+}
+
+#[test]
+fn reads_in_order_are_strict_serializable() {
+    let report = lists(&history(
+        r#"0 invoke [["append","x",1]]
+           0 ok [["append","x",1]]
+           1 invoke [["r","x",null],["append","y",1]]
+           1 ok [["r","x",[1]],["append","y",1]]
+           0 invoke [["r","y",null],["r","x",null]]
+           0 ok [["r","y",[1]],["r","x",[1]]]"#,
+    ));
+    assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+    assert_eq!(report.details["levels"]["strict-serializable"], "holds");
+}
+
+#[test]
+fn writes_in_a_circle_are_g0() {
+    let all = concurrent(&[
+        r#"[["append","x",1],["append","y",1]]"#,
+        r#"[["append","x",2],["append","y",2]]"#,
+        r#"[["r","x",[1,2]]]"#,
+        r#"[["r","y",[2,1]]]"#,
+    ]);
+    broken(&all, &["G0"], &["read-uncommitted"]);
+}
+
+#[test]
+fn reading_an_aborted_write_is_g1a() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           0 fail [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[1]]]"#,
+    );
+    broken(&all, &["G1a"], &["read-committed"]);
+}
+
+#[test]
+fn reading_a_write_that_its_writer_replaced_is_g1b() {
+    let all = concurrent(&[
+        r#"[["append","x",1],["append","x",2]]"#,
+        r#"[["r","x",[1]]]"#,
+        r#"[["r","x",[1,2]]]"#,
+    ]);
+    // The reader stands after the first and before the second append of one transaction.
+    broken(&all, &["G1b", "G-single"], &["read-committed"]);
+}
+
+#[test]
+fn each_reading_the_other_is_g1c() {
+    let all = concurrent(&[
+        r#"[["append","x",1],["r","y",[1]]]"#,
+        r#"[["append","y",1],["r","x",[1]]]"#,
+    ]);
+    broken(&all, &["G1c"], &["read-committed"]);
+}
+
+#[test]
+fn seeing_half_of_a_transaction_is_g_single() {
+    let all = concurrent(&[
+        r#"[["append","x",1],["append","y",1]]"#,
+        r#"[["r","x",[1]],["r","y",[]]]"#,
+        r#"[["r","y",[1]]]"#,
+    ]);
+    let report = lists(&all);
+    assert!(names(&report).contains(&"G-single"), "{report:#?}");
+}
+
+#[test]
+fn a_long_fork_is_g_nonadjacent() {
+    let all = concurrent(&[
+        r#"[["append","x",1]]"#,
+        r#"[["append","y",1]]"#,
+        r#"[["r","x",[1]],["r","y",[]]]"#,
+        r#"[["r","x",[]],["r","y",[1]]]"#,
+    ]);
+    broken(
+        &all,
+        &["G-nonadjacent"],
+        &["repeatable-read", "snapshot-isolation"],
+    );
+}
+
+#[test]
+fn write_skew_is_g2_item_and_snapshot_isolation_allows_it() {
+    let all = concurrent(&[
+        r#"[["r","x",[]],["append","y",1]]"#,
+        r#"[["r","y",[]],["append","x",1]]"#,
+        r#"[["r","x",[1]],["r","y",[1]]]"#,
+    ]);
+    broken(&all, &["G2-item"], &["repeatable-read"]);
+    let mut options = Options::new(Model::ListAppend);
+    options.transactions = Expect {
+        level: Level::SnapshotIsolation,
+        ..Expect::default()
+    };
+    let report = check(&all, &options);
+    assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+}
+
+#[test]
+fn two_updates_of_one_version_are_a_lost_update() {
+    let all = concurrent(&[
+        r#"[["r","x",[]],["append","x",1]]"#,
+        r#"[["r","x",[]],["append","x",2]]"#,
+        r#"[["r","x",[1,2]]]"#,
+    ]);
+    broken(&all, &["lost-update", "G-single"], &["cursor-stability"]);
+}
+
+#[test]
+fn an_update_of_an_aborted_write_is_dirty() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           1 invoke [["append","x",2]]
+           0 fail [["append","x",1]]
+           1 ok [["append","x",2]]
+           2 invoke [["r","x",null]]
+           2 ok [["r","x",[1,2]]]"#,
+    );
+    broken(&all, &["dirty-update", "G1a"], &["read-uncommitted"]);
+}
+
+#[test]
+fn forgetting_ones_own_write_is_internal() {
+    let all = concurrent(&[r#"[["append","x",1],["r","x",[]]]"#, r#"[["r","x",[1]]]"#]);
+    let report = lists(&all);
+    assert!(names(&report).contains(&"internal"), "{report:#?}");
+}
+
+#[test]
+fn reads_in_different_orders_are_incompatible() {
+    let all = concurrent(&[
+        r#"[["append","x",1]]"#,
+        r#"[["append","x",2]]"#,
+        r#"[["r","x",[1,2]]]"#,
+        r#"[["r","x",[2,1]]]"#,
+    ]);
+    let report = lists(&all);
+    assert!(
+        names(&report).contains(&"incompatible-order"),
+        "{report:#?}"
+    );
+    assert_eq!(report.details["weakest_violated"][0], "read-uncommitted");
+}
+
+#[test]
+fn a_value_twice_is_a_duplicate() {
+    let all = concurrent(&[r#"[["append","x",1]]"#, r#"[["r","x",[1,1]]]"#]);
+    broken(&all, &["duplicate-elements"], &["read-uncommitted"]);
+}
+
+#[test]
+fn a_value_from_nowhere_is_garbage() {
+    broken(
+        &concurrent(&[r#"[["r","x",[7]]]"#]),
+        &["garbage-read"],
+        &["read-uncommitted"],
+    );
+}
+
+#[test]
+fn a_stale_read_breaks_real_time_only() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           0 ok [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[]]]
+           2 invoke [["r","x",null]]
+           2 ok [["r","x",[1]]]"#,
+    );
+    broken(&all, &["G-single-realtime"], &["strong-snapshot-isolation"]);
+}
+
+#[test]
+fn forgetting_what_the_process_saw_breaks_its_session() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[1]]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[]]]
+           0 ok [["append","x",1]]"#,
+    );
+    let report = lists(&all);
+    assert!(names(&report).contains(&"G-single-process"), "{report:#?}");
+}
+
+#[test]
+fn an_unknown_transaction_that_was_seen_happened_whole() {
+    let all = history(
+        r#"0 invoke [["append","x",1],["append","y",1]]
+           0 info [["append","x",1],["append","y",1]]
+           1 invoke [["r","x",null],["r","y",null]]
+           1 ok [["r","x",[1]],["r","y",[]]]"#,
+    );
+    let report = lists(&all);
+    assert!(names(&report).contains(&"G-single"), "{report:#?}");
+}
+
+#[test]
+fn an_unknown_transaction_that_nobody_saw_may_not_have_happened() {
+    let report = lists(&history(
+        r#"0 invoke [["append","x",1]]
+           0 info [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[]]]"#,
+    ));
+    assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+}
+
+#[test]
+fn an_acknowledged_append_that_later_reads_miss_is_lost() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           0 ok [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[]]]"#,
+    );
+    broken(&all, &["G-single-realtime"], &["strong-snapshot-isolation"]);
+}
+
+#[test]
+fn one_value_written_twice_cannot_be_told_apart() {
+    let all = concurrent(&[r#"[["append","x",1]]"#, r#"[["append","x",1]]"#]);
+    let report = lists(&all);
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(report.reason.unwrap().contains("twice"));
+}
+
+#[test]
+fn a_malformed_transaction_is_named_with_its_place() {
+    let report = lists(&concurrent(&[r#"[["append","x",1],["push","x",2]]"#]));
+    assert_eq!(report.verdict, Verdict::Unknown);
+    let reason = report.reason.unwrap();
+    assert!(
+        reason.contains("op 1 ") && reason.contains("column"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn registers_updated_in_a_chain_are_decided() {
+    let all = history(
+        r#"0 invoke [["w","x",1]]
+           0 ok [["w","x",1]]
+           1 invoke [["r","x",null],["w","x",2]]
+           1 ok [["r","x",1],["w","x",2]]
+           2 invoke [["r","x",null]]
+           2 ok [["r","x",2]]"#,
+    );
+    let report = check(&all, &Options::new(Model::RwRegister));
+    assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+}
+
+#[test]
+fn a_register_that_goes_back_is_found() {
+    let all = history(
+        r#"0 invoke [["w","x",1]]
+           0 ok [["w","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",null]]"#,
+    );
+    let report = check(&all, &Options::new(Model::RwRegister));
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
+    assert_eq!(names(&report), ["G-single-realtime"]);
+}
