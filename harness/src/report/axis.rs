@@ -123,8 +123,16 @@ pub(super) fn duration_us(us: f64) -> String {
     }
 }
 
-/// Nanoseconds since the start, as the time axis and the tables write them: `12.3 s`.
+/// A moment, in nanoseconds since the start, to the millisecond: `18.421 s`.
 pub(super) fn moment_ns(ns: u64) -> String {
+    format!(
+        "{} s",
+        without_idle_zeros(format!("{:.3}", ns as f64 / 1e9))
+    )
+}
+
+/// A length of time, in nanoseconds: `1.42 s`.
+pub(super) fn duration_ns(ns: u64) -> String {
     duration_us(ns as f64 / 1e3)
 }
 
@@ -135,11 +143,17 @@ fn decimal(number: f64) -> String {
         n if n >= 10.0 => 1,
         _ => 2,
     };
-    let text = format!("{number:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    without_idle_zeros(format!("{number:.digits$}"))
+}
+
+fn without_idle_zeros(number: String) -> String {
+    if number.contains('.') {
+        number
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned()
     } else {
-        text
+        number
     }
 }
 
@@ -155,7 +169,8 @@ mod tests {
         assert_eq!(duration_us(850.0), "850 µs");
         assert_eq!(duration_us(12_340.0), "12.3 ms");
         assert_eq!(duration_us(4_050_000.0), "4.05 s");
-        assert_eq!(moment_ns(0), "0 µs");
+        assert_eq!(moment_ns(0), "0 s");
+        assert_eq!(moment_ns(18_421_300_000), "18.421 s");
     }
 
     #[test]

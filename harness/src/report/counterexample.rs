@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::axis::{Tick, duration_us, moment_ns, round};
+use super::axis::{Tick, duration_ns, moment_ns, round};
 use super::findings::Op;
 use super::folder::text;
 
 const LEFT: f64 = 92.0;
 const LANE_HEIGHT: f64 = 40.0;
 const STEP: f64 = 26.0;
+const MARGIN: f64 = 14.0;
+/// The page's width; a picture that needs more is scrolled.
+const WIDTH: f64 = 1100.0;
 const LETTER: f64 = 7.1;
 const LABEL_MAX: usize = 48;
 const CALLS_MAX: usize = 40;
@@ -24,6 +27,7 @@ const CALLS_MAX: usize = 40;
 #[derive(Debug, Serialize)]
 pub(super) struct Drawing {
     left: f64,
+    margin: f64,
     width: f64,
     height: f64,
     bottom: f64,
@@ -118,7 +122,7 @@ impl Call<'_> {
         let took = self
             .completion
             .map(|op| op.time.saturating_sub(invocation.time));
-        let took = took.map(|ns| format!(", after {}", duration_us(ns as f64 / 1e3)));
+        let took = took.map(|ns| format!(", after {}", duration_ns(ns)));
         let extra = |op: &Op| op.error.clone().unwrap_or_default();
         format!(
             "process {}: {}\ninvoked at {}, {end}{}\n{} {}",
@@ -167,10 +171,8 @@ pub(super) fn draw(ops: &[Op], stuck: Option<u64>) -> Option<Drawing> {
         .enumerate()
         .map(|(row, name)| (name, row))
         .collect();
-    let places = places(&calls);
-    let right = places.values().fold(LEFT, |right, place| place.max(right)) + STEP;
-    // Small pictures need not stretch over the page, but must not be blown up either.
-    let width = (right + 14.0).max(760.0);
+    let places = stretch(places(&calls));
+    let width = places.values().fold(LEFT, |right, place| place.max(right)) + MARGIN + STEP;
     let bars = calls.iter().map(|call| {
         let name = text(&call.invocation.process);
         let row = lanes[&(name.len(), name)];
@@ -178,7 +180,7 @@ pub(super) fn draw(ops: &[Op], stuck: Option<u64>) -> Option<Drawing> {
         let end = call
             .end_ns()
             .and(call.completion)
-            .map_or(width - 14.0, |op| places[&moment(op)]);
+            .map_or(width - MARGIN, |op| places[&moment(op)]);
         Bar {
             x,
             y: row as f64 * LANE_HEIGHT + 8.0,
@@ -192,6 +194,7 @@ pub(super) fn draw(ops: &[Op], stuck: Option<u64>) -> Option<Drawing> {
     let bottom = lanes.len() as f64 * LANE_HEIGHT + 4.0;
     Some(Drawing {
         left: LEFT,
+        margin: MARGIN,
         width,
         height: bottom + 26.0,
         bottom,
@@ -263,6 +266,18 @@ fn places(calls: &[Call<'_>]) -> BTreeMap<(u64, u64), f64> {
     places
 }
 
+/// Spreads a small picture over the page.
+fn stretch(mut places: BTreeMap<(u64, u64), f64>) -> BTreeMap<(u64, u64), f64> {
+    let right = places
+        .values()
+        .fold(LEFT + 1.0, |right, place| place.max(right));
+    let factor = ((WIDTH - MARGIN - STEP - LEFT) / (right - LEFT)).clamp(1.0, 2.0);
+    for place in places.values_mut() {
+        *place = round(LEFT + (*place - LEFT) * factor);
+    }
+    places
+}
+
 fn label_width(call: &Call<'_>) -> f64 {
     call.label().chars().count() as f64 * LETTER + 16.0
 }
@@ -275,7 +290,7 @@ fn times(places: &BTreeMap<(u64, u64), f64>) -> Vec<Tick> {
         let label = if ticks.is_empty() {
             moment_ns(ns)
         } else {
-            format!("+{}", moment_ns(ns - first_ns))
+            format!("+{}", duration_ns(ns - first_ns))
         };
         if ticks.last().is_none_or(|last| at - last.at >= 72.0) {
             ticks.push(Tick { at, label });

@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::axis::{count, duration_us, moment_ns, round, short};
+use super::axis::{count, duration_ns, duration_us, moment_ns, round, short};
 use super::counterexample::{Drawing, draw};
 use super::faults::{Shown, colours};
 use super::findings::{Findings, KeyFinding, Op};
@@ -228,7 +228,7 @@ fn circumstances(op: &Op, faults: &[Shown]) -> String {
     };
     let active = |fault: &&Shown| (fault.start_ns..=fault.end_ns).contains(&op.time);
     for fault in faults.iter().filter(active).take(3) {
-        let since = moment_ns(op.time - fault.start_ns);
+        let since = duration_ns(op.time - fault.start_ns);
         let _ = write!(
             words,
             " Fault #{}, {}{}, had been there for {since}.",
@@ -240,7 +240,7 @@ fn circumstances(op: &Op, faults: &[Shown]) -> String {
     if !faults.iter().any(|fault| active(&fault)) {
         let before = faults.iter().filter(|fault| fault.end_ns < op.time);
         if let Some(fault) = before.max_by_key(|fault| fault.end_ns) {
-            let since = moment_ns(op.time - fault.end_ns);
+            let since = duration_ns(op.time - fault.end_ns);
             let _ = write!(
                 words,
                 " No fault was there; the last, #{}, {}{}, had been healed {since} before.",
@@ -314,7 +314,7 @@ fn fault_rows(timeline: &Timeline, faults: &[Shown]) -> Vec<FaultRow> {
         colour: colours[&fault.kind],
         targets: fault.targets.join(", "),
         from: moment_ns(fault.start_ns),
-        lasted: moment_ns(fault.end_ns - fault.start_ns),
+        lasted: duration_ns(fault.end_ns - fault.start_ns),
         before: rate(fault.start_ns.saturating_sub(BEFORE_NS), fault.start_ns),
         during: rate(fault.start_ns, fault.end_ns),
         description: fault.description.clone(),

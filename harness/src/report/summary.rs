@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::axis::{count, duration_us, moment_ns, short};
+use super::axis::{count, duration_ns, duration_us, moment_ns, short};
 use super::faults::Shown;
 use super::folder::{Folder, Property, Verdict};
 use super::timeline::Timeline;
@@ -231,11 +231,8 @@ fn figures(timeline: &Timeline, faults: &[Shown]) -> Vec<Figure> {
     };
     let gap = timeline
         .gap_ns
-        .map_or((0, "no ok, no gap".to_owned()), |(start, end)| {
-            (
-                end - start,
-                format!("without an ok, from {}", moment_ns(start)),
-            )
+        .map_or((0, "nothing was ok".to_owned()), |(start, end)| {
+            (end - start, format!("no ok from {}", moment_ns(start)))
         });
     vec![
         figure(
@@ -251,7 +248,7 @@ fn figures(timeline: &Timeline, faults: &[Shown]) -> Vec<Figure> {
         figure(
             "Throughput",
             format!("{}/s", short(rate)),
-            "ok, over the whole run".into(),
+            "ok, whole run".into(),
         ),
         figure(
             "Latency p50",
@@ -259,9 +256,9 @@ fn figures(timeline: &Timeline, faults: &[Shown]) -> Vec<Figure> {
             format!("p99 {}", quantile(0.99)),
         ),
         figure("Latency max", quantile(1.0), "of what was ok".into()),
-        figure("Longest outage", moment_ns(gap.0), gap.1),
+        figure("Longest outage", duration_ns(gap.0), gap.1),
         figure("Faults", faults.len().to_string(), kinds(faults)),
-        figure("Duration", moment_ns(timeline.end_ns), String::new()),
+        figure("Duration", duration_ns(timeline.end_ns), String::new()),
     ]
 }
 
