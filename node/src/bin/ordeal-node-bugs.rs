@@ -1,2 +1,10 @@
-//! The node with its historic bugs built in: `ordeal-node-bugs serve --bug NAME`.
-fn main() {}
+//! The node, broken on purpose: it takes `--bug NAME`. Never for use.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ordeal_node::cli::main()
+}

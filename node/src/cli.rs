@@ -1,0 +1,90 @@
+//! The command line: serve, inspect, recover.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::inspect;
+use crate::server::Server;
+
+/// A replicated key-value node
+#[derive(Debug, Parser)]
+#[command(name = "ordeal-node", version, max_term_width = 100)]
+struct Cli {
+    /// Log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a node until it is told to stop (SIGTERM hands leadership over first)
+    Serve(Box<Config>),
+    /// Print what a data directory holds and verify every sum in it; changes nothing
+    Inspect {
+        /// The data directory
+        dir: PathBuf,
+        /// Print every record of the log
+        #[arg(long)]
+        records: bool,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if cli.log_json {
+        log.json().init();
+    } else {
+        log.with_ansi(false).init();
+    }
+    let done = match cli.verb {
+        Verb::Serve(config) => serve(&config),
+        Verb::Inspect { dir, records } => inspect::print(&dir, records),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ordeal-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut runtime = if config.threads <= 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut several = tokio::runtime::Builder::new_multi_thread();
+        several.worker_threads(config.threads);
+        several
+    };
+    let runtime = runtime.enable_all().build()?;
+    runtime.block_on(async {
+        // What a failed fsync left on the disk is unknown: no orderly stop, no further word.
+        let server = Server::start(config, || std::process::exit(74)).await?;
+        stop_signal().await?;
+        server.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

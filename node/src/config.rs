@@ -1,0 +1,254 @@
+//! What `ordeal-node serve` is told, checked before anything is touched.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use raft::NodeId;
+
+use crate::bug::Bugs;
+use crate::group::ReadMode;
+
+/// How to run a node.
+#[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub struct Config {
+    /// This node's id: a positive number, never given to another node
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub id: NodeId,
+    /// Where the log and the snapshots live
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address to serve clients at
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Address to serve peers at
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9080")]
+    pub peer: SocketAddr,
+    /// The cluster's name; nodes of another cluster are turned away
+    #[arg(long, value_name = "NAME", default_value = "ordeal")]
+    pub cluster: String,
+    /// A member of the first configuration, once for each (with --join: one to look for); not read
+    /// when the data directory has a configuration
+    #[arg(long = "member", value_name = "ID=PEER_ADDR,HTTP_ADDR")]
+    pub members: Vec<Member>,
+    /// Wait to be added to a running cluster instead of founding one
+    #[arg(long)]
+    pub join: bool,
+    /// Groups to hash the keys to; fixed when the cluster is founded
+    #[arg(long, value_name = "G", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub groups: u32,
+    /// How reads are served that do not say
+    #[arg(long, value_name = "MODE", default_value = "index")]
+    pub reads: ReadMode,
+
+    /// Length of a tick, the unit of the timeouts
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Time")]
+    pub tick_ms: u64,
+    /// Ticks between a leader's heartbeats
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Time")]
+    pub heartbeat_ticks: u32,
+    /// Ticks without a leader before an election; drawn from N to 2N
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..), help_heading = "Time")]
+    pub election_ticks: u32,
+    /// Bound of the drift between two nodes' clocks that lease reads rely on
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value_t = 10,
+        help_heading = "Time"
+    )]
+    pub lease_drift_percent: u32,
+    /// How long an operation may take before its outcome is called unknown
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Time")]
+    pub timeout_ms: u64,
+
+    /// Applied entries between two snapshots of a group
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot for slow followers
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20_000,
+        help_heading = "Limits"
+    )]
+    pub keep_entries: u64,
+    /// Largest request body
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Limits")]
+    pub body_bytes_max: usize,
+    /// Client connections at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4_096,
+        help_heading = "Limits"
+    )]
+    pub connections_max: usize,
+    /// Requests waiting for a group at once; more are turned away
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8_192,
+        help_heading = "Limits"
+    )]
+    pub queue_max: usize,
+    /// Threads that serve; one is enough on a small machine
+    #[arg(long, value_name = "N", default_value_t = default_threads(), help_heading = "Limits")]
+    pub threads: usize,
+
+    /// Certificate chain (PEM) for clients and peers
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Security"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Security"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities (PEM) that must have signed the other side's certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Security"
+    )]
+    pub tls_ca: Option<PathBuf>,
+    /// The name that every node's certificate is issued for
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ordeal-node",
+        help_heading = "Security"
+    )]
+    pub tls_name: String,
+    /// File with the token that the admin verbs then want (authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// Send each entry in a message of its own
+    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
+    pub no_batching: bool,
+    /// Wait for each message's answer before the next
+    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
+    pub no_pipelining: bool,
+    /// Send entries only after the leader's own disk has them
+    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
+    pub no_parallel_append: bool,
+    /// Apply on the group's own loop
+    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
+    pub no_async_apply: bool,
+
+    /// A known bug to switch on
+    #[cfg(feature = "bugs")]
+    #[arg(long = "bug", value_name = "NAME", help_heading = "Broken on purpose")]
+    pub bugs: Vec<String>,
+}
+
+/// A member of the first configuration and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Its addresses.
+    pub addresses: Addresses,
+}
+
+/// Where a member is reached: `host:port` each.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Addresses {
+    /// By its peers.
+    pub peer: String,
+    /// By clients.
+    pub http: String,
+}
+
+impl FromStr for Member {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Member, String> {
+        let parsed = text.split_once('=').and_then(|(id, addresses)| {
+            let (peer, http) = addresses.split_once(',')?;
+            Some((id.parse::<NodeId>().ok().filter(|id| *id > 0)?, peer, http))
+        });
+        match parsed {
+            Some((id, peer, http)) if is_address(peer) && is_address(http) => {
+                let addresses = Addresses {
+                    peer: peer.to_owned(),
+                    http: http.to_owned(),
+                };
+                Ok(Member { id, addresses })
+            }
+            _ => {
+                Err("expected ID=PEER_ADDR,HTTP_ADDR such as 1=10.0.0.1:9080,10.0.0.1:8080".into())
+            }
+        }
+    }
+}
+
+/// Whether the text has the shape `host:port`.
+pub fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
+}
+
+impl Config {
+    /// Refuses what cannot work, with what to do instead.
+    pub fn validate(&self) -> Result<(), String> {
+        let members = self.member_map()?;
+        if !self.join && !members.is_empty() && !members.contains_key(&self.id) {
+            return Err(format!(
+                "the --member list lacks this node's own id {}",
+                self.id
+            ));
+        }
+        if self.heartbeat_ticks * 2 > self.election_ticks {
+            return Err(format!(
+                "--election-ticks {} must be at least twice --heartbeat-ticks {}",
+                self.election_ticks, self.heartbeat_ticks
+            ));
+        }
+        Ok(())
+    }
+
+    /// The first configuration's members by id.
+    pub fn member_map(&self) -> Result<BTreeMap<NodeId, Addresses>, String> {
+        let mut map = BTreeMap::new();
+        for member in &self.members {
+            if map.insert(member.id, member.addresses.clone()).is_some() {
+                return Err(format!("--member {} is given twice", member.id));
+            }
+        }
+        Ok(map)
+    }
+
+    /// The bugs that are switched on.
+    pub fn bugs(&self) -> Result<Bugs, String> {
+        #[cfg(feature = "bugs")]
+        return Bugs::named(&self.bugs);
+        #[cfg(not(feature = "bugs"))]
+        Ok(Bugs::default())
+    }
+
+    /// How long an operation may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}

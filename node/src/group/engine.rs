@@ -1,0 +1,613 @@
+//! The loop that drives every group of the node.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use raft::{NodeId, Payload, Raft, Ready, WriteTag};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::apply::{self, Work};
+use super::forward::{Forwarded, Task, Waiter};
+use super::inbox::{Arrivals, Inbound};
+use super::member::Member;
+use super::snapshots::Snapshotter;
+use super::status::{GroupStatus, MemberAddress, NodeStatus};
+use super::{AddressBook, AdminVerb, Failure, Forward, GroupId, Groups, ReadMode, Reply, Request};
+use crate::state_machine::Answer;
+use crate::storage::{Append, Wal};
+use crate::transport::{self, Transport};
+
+/// Things taken from one queue in one turn.
+const TURN_MAX: usize = 4_096;
+/// Ticks between two looks at who has given up waiting.
+const SWEEP_TICKS: u64 = 100;
+
+/// Completions of what the loop set off.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The log has these writes.
+    Persisted {
+        group: GroupId,
+        tag: WriteTag,
+        after: Vec<raft::Envelope>,
+    },
+    /// The state machine has come this far.
+    Applied {
+        group: GroupId,
+        index: u64,
+        clock_ms: u64,
+    },
+    /// The state machine was replaced by a snapshot's state.
+    Installed {
+        group: GroupId,
+        index: u64,
+        clock_ms: u64,
+    },
+    /// Something about snapshots.
+    Snapshot(super::snapshots::Done),
+}
+
+/// What the loop is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The cores, by group, with the replicated time of the state that each was restored with.
+    pub rafts: Vec<(Raft, u64)>,
+    /// The groups' states.
+    pub groups: Groups,
+    /// The log.
+    pub wal: Wal,
+    /// The snapshots on disk.
+    pub snapshots: crate::storage::Snapshots,
+    /// The way to the peers.
+    pub links: Arc<Transport>,
+    /// What peers send.
+    pub arrivals: Arrivals,
+    /// What clients ask.
+    pub requests: mpsc::Receiver<Request>,
+    /// Where members are reached.
+    pub addresses: Arc<AddressBook>,
+    /// The node's settings.
+    pub settings: Settings,
+}
+
+/// The loop's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node.
+    pub id: NodeId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Length of a tick.
+    pub tick: Duration,
+    /// The least election timeout in ticks.
+    pub election_ticks: u32,
+    /// Apply on the loop itself.
+    pub apply_inline: bool,
+    /// Proposals in one group's log that wait for their entries; more are turned away.
+    pub proposals_max: usize,
+    /// Applied entries between two snapshots of a group.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot.
+    pub keep_entries: u64,
+    /// Where the data lives, to tell how large it is.
+    pub data: std::path::PathBuf,
+}
+
+/// Drives every group of the node.
+#[derive(Debug)]
+pub struct Engine {
+    members: Vec<Member>,
+    dirty: Vec<GroupId>,
+    groups: Groups,
+    wal: Wal,
+    links: Arc<Transport>,
+    inbound: mpsc::Receiver<Inbound>,
+    requests: mpsc::Receiver<Request>,
+    events: mpsc::UnboundedReceiver<Event>,
+    event_sender: mpsc::UnboundedSender<Event>,
+    work: mpsc::UnboundedSender<Work>,
+    snapshots: Snapshotter,
+    addresses: Arc<AddressBook>,
+    settings: Settings,
+    started: Instant,
+    ticked: Instant,
+    ticks: u64,
+}
+
+impl Engine {
+    /// Puts the parts together and starts the task that applies.
+    pub fn new(parts: Parts) -> Engine {
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (work, work_receiver) = mpsc::unbounded_channel();
+        tokio::spawn(apply::run(
+            work_receiver,
+            parts.groups.clone(),
+            event_sender.clone(),
+        ));
+        let members: Vec<Member> = parts
+            .rafts
+            .into_iter()
+            .enumerate()
+            .map(|(id, (raft, clock_ms))| Member::new(id as GroupId, raft, clock_ms))
+            .collect();
+        let snapshots = Snapshotter::new(
+            parts.snapshots,
+            parts.links.clone(),
+            event_sender.clone(),
+            &parts.settings,
+            &members,
+        );
+        let now = Instant::now();
+        let mut engine = Engine {
+            dirty: (0..members.len() as GroupId).collect(),
+            members,
+            groups: parts.groups,
+            wal: parts.wal,
+            links: parts.links,
+            inbound: parts.arrivals.0,
+            requests: parts.requests,
+            events,
+            event_sender,
+            work,
+            snapshots,
+            addresses: parts.addresses,
+            settings: parts.settings,
+            started: now,
+            ticked: now,
+            ticks: 0,
+        };
+        for at in 0..engine.members.len() {
+            engine.learn_addresses(at);
+        }
+        engine
+    }
+
+    /// Runs until told to stop; then hands leadership over, as far as that goes in time.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut ticker = tokio::time::interval(self.settings.tick);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut events, mut inbound, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let mut deadline = None;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + 2 * self.election_timeout());
+                    self.hand_over();
+                }
+                _ = ticker.tick() => {}
+                _ = self.events.recv_many(&mut events, TURN_MAX) => {}
+                _ = self.inbound.recv_many(&mut inbound, TURN_MAX) => {}
+                _ = self.requests.recv_many(&mut requests, TURN_MAX) => {}
+            }
+            // Whatever else has come in by now shares the turn, and with that the write.
+            drain(&mut inbound, || self.inbound.try_recv().ok());
+            drain(&mut events, || self.events.try_recv().ok());
+            drain(&mut requests, || self.requests.try_recv().ok());
+            self.tick();
+            inbound.drain(..).for_each(|message| self.receive(message));
+            events.drain(..).for_each(|event| self.complete(event));
+            requests.drain(..).for_each(|request| self.request(request));
+            self.flush();
+            if let Some(deadline) = deadline
+                && (Instant::now() >= deadline || !self.members.iter().any(|group| group.leads))
+            {
+                return;
+            }
+        }
+    }
+
+    fn election_timeout(&self) -> Duration {
+        self.settings.tick * self.settings.election_ticks
+    }
+
+    fn touch(&mut self, group: GroupId) -> Option<&mut Member> {
+        let member = self.members.get_mut(group as usize)?;
+        if !member.dirty {
+            member.dirty = true;
+            self.dirty.push(group);
+        }
+        Some(member)
+    }
+
+    /// Delivers the ticks that the clock owes. After a pause a leader gets no more than a few and
+    /// loses its lease; a follower gets few, so that it first hears what waited for it.
+    fn tick(&mut self) {
+        let owed = self.ticked.elapsed().as_nanos() / self.settings.tick.as_nanos().max(1);
+        if owed == 0 {
+            return;
+        }
+        self.ticked += self.settings.tick * u32::try_from(owed).unwrap_or(u32::MAX);
+        let most = u128::from(self.settings.election_ticks / 4).max(1);
+        for group in 0..self.members.len() as GroupId {
+            let Some(member) = self.touch(group) else {
+                continue;
+            };
+            if owed > most {
+                member.raft.lapse();
+            }
+            for _ in 0..owed.min(most) {
+                member.raft.tick();
+            }
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            self.members.iter_mut().for_each(Member::sweep);
+        }
+    }
+
+    // --- what comes in ----------------------------------------------------------------------
+
+    fn receive(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Messages { from, messages } => {
+                for (group, message) in messages {
+                    if let Some(member) = self.touch(group) {
+                        member.raft.step(from, message);
+                    }
+                }
+            }
+            Inbound::Request {
+                from,
+                request: transport::Request::Forward(body),
+                reply,
+            } => {
+                self.serve_peer(from, &body, reply);
+            }
+            Inbound::Request {
+                from,
+                request: transport::Request::Snapshot(piece),
+                reply,
+            } => {
+                self.snapshots.receive(from, piece, reply);
+            }
+            Inbound::Unreachable { peer } => {
+                for group in 0..self.members.len() as GroupId {
+                    if let Some(member) = self.touch(group) {
+                        member.raft.unreachable(peer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A request that a peer passed on. It is not passed on again: one hop only.
+    fn serve_peer(&mut self, peer: NodeId, body: &[u8], reply: transport::Reply) {
+        match postcard::from_bytes(body) {
+            Ok(Forwarded { group, .. }) if group as usize >= self.members.len() => {
+                tracing::warn!(peer, group, "a peer asked for a group that is not here");
+            }
+            Ok(Forwarded {
+                group,
+                task: Task::Propose(command),
+            }) => {
+                self.propose(group, command.into(), Waiter::Remote(reply));
+            }
+            Ok(Forwarded {
+                group,
+                task: Task::Admin(verb),
+            }) => {
+                self.administer(group, verb, Waiter::Remote(reply));
+            }
+            Err(error) => tracing::warn!(peer, %error, "a forwarded request does not decode"),
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Propose {
+                group,
+                command,
+                reply,
+            } => {
+                self.propose(group, command, Waiter::Local(reply));
+            }
+            Request::Admin { group, verb, reply } => {
+                self.administer(group, verb, Waiter::Local(reply));
+            }
+            Request::Read {
+                group,
+                mode,
+                forward,
+                reply,
+            } => self.read(group, mode, forward, reply),
+            Request::Status { reply } => drop(reply.send(self.status())),
+        }
+    }
+
+    fn propose(&mut self, group: GroupId, command: bytes::BytesMut, waiter: Waiter<Answer>) {
+        let failure = if self.wal.is_full() {
+            Some(Failure::DiskFull)
+        } else if command.len() > self.wal.command_len_max() {
+            Some(Failure::Refused(
+                "the command is longer than a log entry may be".into(),
+            ))
+        } else if self.members[group as usize].proposals() >= self.settings.proposals_max {
+            Some(Failure::Overloaded)
+        } else {
+            None
+        };
+        if let Some(failure) = failure {
+            return waiter.answer(Err(failure));
+        }
+        let Some(member) = self.touch(group) else {
+            return;
+        };
+        if let Err((waiter, failure)) = member.propose(command, waiter) {
+            waiter.answer(Err(failure));
+        }
+    }
+
+    fn read(&mut self, group: GroupId, mode: ReadMode, forward: Forward, reply: Reply<()>) {
+        let Some(member) = self.touch(group) else {
+            return;
+        };
+        if mode != ReadMode::Follower && forward == Forward::No && !member.raft.is_leader() {
+            let leader = member.raft.leader();
+            return drop(reply.send(Err(Failure::NotLeader { leader })));
+        }
+        member.gather_read(mode == ReadMode::Lease, reply);
+    }
+
+    fn administer(&mut self, group: GroupId, verb: AdminVerb, waiter: Waiter<u64>) {
+        if let AdminVerb::Snapshot = verb {
+            let at = group as usize;
+            return self
+                .snapshots
+                .requested(&self.members[at], waiter, &self.groups[at]);
+        }
+        let Some(member) = self.touch(group) else {
+            return;
+        };
+        match verb {
+            AdminVerb::Change(change) => match member.raft.change_membership(&change) {
+                Ok((_, index)) => {
+                    tracing::info!(group, index, ?change, "membership change proposed");
+                    member.changes.push((index, waiter));
+                }
+                Err(refused) => waiter.answer(Err(refused.into())),
+            },
+            AdminVerb::Transfer(to) if member.leader == Some(to) => waiter.answer(Ok(0)),
+            AdminVerb::Transfer(to) => match member.raft.transfer_leadership(to) {
+                Ok(()) => member.transfer = Some((to, waiter)),
+                Err(refused) => waiter.answer(Err(refused.into())),
+            },
+            AdminVerb::Campaign => {
+                member.raft.campaign();
+                waiter.answer(Ok(0));
+            }
+            AdminVerb::Snapshot => unreachable!("dealt with above"),
+        }
+    }
+
+    fn complete(&mut self, event: Event) {
+        match event {
+            Event::Persisted { group, tag, after } => {
+                self.links.queue(group, &after);
+                if let Some(member) = self.touch(group) {
+                    member.raft.persisted(tag);
+                }
+            }
+            Event::Applied {
+                group,
+                index,
+                clock_ms,
+            } => {
+                if let Some(member) = self.touch(group) {
+                    member.applied(index, clock_ms);
+                }
+                let member = &self.members[group as usize];
+                self.snapshots
+                    .applied(member, index, &self.groups[group as usize]);
+            }
+            Event::Installed {
+                group,
+                index,
+                clock_ms,
+            } => {
+                tracing::info!(group, index, "snapshot installed");
+                if let Some(member) = self.touch(group) {
+                    member.raft.snapshot_installed();
+                    member.applied(index, clock_ms);
+                }
+                self.learn_addresses(group as usize);
+            }
+            Event::Snapshot(done) => {
+                let (members, wal, work) = (&mut self.members, &self.wal, &self.work);
+                if let Some(group) = self.snapshots.complete(done, members, wal, work) {
+                    self.touch(group);
+                }
+            }
+        }
+    }
+
+    // --- what goes out ----------------------------------------------------------------------
+
+    /// Does what the cores ask for until they ask for nothing.
+    fn flush(&mut self) {
+        for group in std::mem::take(&mut self.dirty) {
+            let member = &mut self.members[group as usize];
+            member.dirty = false;
+            member.ask_reads();
+            loop {
+                let ready = self.members[group as usize].raft.ready();
+                if ready.is_empty() {
+                    break;
+                }
+                self.carry_out(group, ready);
+            }
+        }
+        self.links.flush();
+    }
+
+    fn carry_out(&mut self, group: GroupId, ready: Ready) {
+        let at = group as usize;
+        if let Some(change) = ready.role {
+            tracing::info!(
+                group, term = change.term, role = %change.role, leader = change.leader, "role"
+            );
+            if let Some(done) = self.members[at].role_changed(change) {
+                done.answer(Ok(0));
+            }
+        }
+        if let Some(meta) = ready.snapshot_install {
+            for lost in self.members[at].overtaken(meta.index) {
+                lost.answer(Err(Failure::Lost));
+            }
+            self.snapshots.install(group, meta, &self.wal);
+        }
+        self.links.queue(group, &ready.messages);
+        if let Some(write) = ready.write {
+            let configured = write
+                .entries
+                .iter()
+                .any(|entry| matches!(entry.payload, Payload::Configuration(_)));
+            let append = Append {
+                hard_state: write.hard_state,
+                truncate_from: write.truncate_from,
+                entries: write.entries,
+                ..Append::default()
+            };
+            let (tag, after, events) = (write.tag, write.after, self.event_sender.clone());
+            self.wal.append(group, append, move || {
+                let _ = events.send(Event::Persisted { group, tag, after });
+            });
+            if configured {
+                self.learn_addresses(at);
+            }
+        }
+        if !ready.apply.is_empty() {
+            self.apply(group, ready.apply);
+        }
+        for read in ready.reads {
+            self.members[at].serve_read(read.id);
+        }
+        for (id, refused) in ready.reads_failed {
+            self.members[at].fail_read(id, refused);
+        }
+        for request in ready.snapshot_send {
+            self.snapshots
+                .send(request, &self.members[at], &self.groups[at]);
+        }
+    }
+
+    fn apply(&mut self, group: GroupId, entries: Vec<raft::Entry>) {
+        let member = &mut self.members[group as usize];
+        let (waiters, superseded) = member.match_waiters(&entries);
+        for entry in &entries {
+            if let Payload::Configuration(configuration) = &entry.payload
+                && !configuration.is_joint()
+            {
+                let index = entry.index;
+                for (_, waiter) in member.changes.extract_if(.., |(from, _)| *from <= index) {
+                    waiter.answer(Ok(index));
+                }
+            }
+        }
+        for waiter in superseded {
+            waiter.answer(Err(Failure::Superseded));
+        }
+        let work = Work::Entries {
+            group,
+            entries,
+            waiters,
+        };
+        if self.settings.apply_inline {
+            let done = apply::perform(work, &self.groups);
+            self.complete(done);
+        } else {
+            let _ = self.work.send(work);
+        }
+    }
+
+    /// Takes up the addresses that a group's configuration names, forgets those that no group
+    /// names, and tells the links.
+    fn learn_addresses(&mut self, at: usize) {
+        self.addresses.learn(self.members[at].raft.configuration());
+        if self
+            .members
+            .iter()
+            .any(|member| !member.raft.configuration().voters.is_empty())
+        {
+            self.addresses.retain(|id| {
+                self.members
+                    .iter()
+                    .any(|member| member.raft.configuration().is_member(id))
+            });
+        }
+        let peers = self.addresses.all();
+        let peers = peers
+            .into_iter()
+            .map(|(id, addresses)| (id, addresses.peer))
+            .collect();
+        self.links.set_peers(&peers);
+    }
+
+    /// Offers the groups that this node leads to the voter that is furthest with each.
+    fn hand_over(&mut self) {
+        for group in 0..self.members.len() as GroupId {
+            let id = self.settings.id;
+            let Some(member) = self.touch(group) else {
+                continue;
+            };
+            if !member.raft.is_leader() {
+                continue;
+            }
+            let status = member.raft.status();
+            let heir = status
+                .progress
+                .iter()
+                .filter(|peer| peer.active && peer.id != id)
+                .filter(|peer| status.configuration.voters.contains(&peer.id))
+                .max_by_key(|peer| peer.matched);
+            match heir {
+                Some(heir) => {
+                    tracing::info!(group, to = heir.id, "handing leadership over");
+                    let _ = member.raft.transfer_leadership(heir.id);
+                }
+                None => member.leads = false,
+            }
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let groups: Vec<GroupStatus> = self
+            .members
+            .iter()
+            .map(|member| GroupStatus::new(member.id, member.raft.status()))
+            .collect();
+        let first = &groups[0];
+        NodeStatus {
+            id: self.settings.id,
+            cluster: self.settings.cluster.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            role: first.role.clone(),
+            term: first.term,
+            leader: first.leader,
+            commit: first.commit,
+            applied: first.applied,
+            members: self
+                .addresses
+                .all()
+                .into_iter()
+                .map(|(id, member)| MemberAddress {
+                    id,
+                    peer: member.peer,
+                    http: member.http,
+                })
+                .collect(),
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            disk_bytes: super::snapshots::disk_bytes(&self.settings.data),
+            groups,
+        }
+    }
+}
+
+/// Takes what waits in a queue, up to the bound of a turn.
+fn drain<T>(into: &mut Vec<T>, mut next: impl FnMut() -> Option<T>) {
+    while into.len() < TURN_MAX {
+        let Some(item) = next() else { return };
+        into.push(item);
+    }
+}

@@ -1,0 +1,213 @@
+//! The node's HTTP/1.1 face.
+//!
+//! Requests are matched by hand on raw hyper: the hot path is one hash of the key, one hop to the
+//! group and one small JSON text, and a router crate would cost as much as all of that.
+
+mod admin;
+mod error;
+mod json;
+mod kv;
+mod lease;
+mod metrics;
+mod request;
+mod txn;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::group::{Failure, ReadMode};
+use crate::router::Router;
+use error::Error;
+pub use metrics::Metrics;
+use request::Request;
+
+/// A connection that sends no request for so long is closed.
+const IDLE: Duration = Duration::from_secs(120);
+
+type Response = hyper::Response<Full<Bytes>>;
+
+/// Everything a handler needs.
+#[derive(Debug)]
+pub struct Api {
+    /// The way to the groups.
+    pub router: Arc<Router>,
+    /// The counters that `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Limits and defaults.
+    pub limits: Limits,
+    /// When set, the admin verbs want it as a bearer token.
+    pub admin_token: Option<String>,
+}
+
+/// What a client may ask for, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest request body.
+    pub body_bytes: usize,
+    /// Longest key.
+    pub key_bytes: usize,
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// How long an operation may take before its outcome is called unknown.
+    pub timeout: Duration,
+    /// How a read is served that does not say.
+    pub reads: ReadMode,
+}
+
+/// Serves connections until `stop` turns true, then lets those in flight finish.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    api: Arc<Api>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(api.limits.connections));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of descriptors, most likely: give others time to close some.
+                tracing::warn!(%error, "could not accept an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = socket.set_nodelay(true);
+        let (api, tls, stop) = (Arc::clone(&api), tls.clone(), stop.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => converse(socket, api, stop).await,
+                Some(tls) => match tokio::time::timeout(IDLE, tls.accept(socket)).await {
+                    Ok(Ok(socket)) => converse(socket, api, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a client failed the TLS handshake"),
+                    Err(_) => {}
+                },
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn converse<S>(socket: S, api: Arc<Api>, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let api = Arc::clone(&api);
+        async move { Ok::<_, Infallible>(api.handle(request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+impl Api {
+    async fn handle(&self, request: hyper::Request<Incoming>) -> Response {
+        let answered = match Request::new(request, &self.limits) {
+            Ok(request) => self.dispatch(request).await,
+            Err(error) => Err(error),
+        };
+        let response = answered.unwrap_or_else(Error::into_response);
+        self.metrics.count_response(response.status());
+        response
+    }
+
+    async fn dispatch(&self, mut request: Request) -> Result<Response, Error> {
+        if let Some(rest) = request.take_path_after("/kv/") {
+            return match *request.method() {
+                Method::PUT => self.put(request, &rest).await,
+                Method::GET => self.get(&request, &rest).await,
+                Method::DELETE => self.delete(&request, &rest).await,
+                Method::POST => self.cas(request, &rest).await,
+                _ => Err(method_not_allowed()),
+            };
+        }
+        if let Some(rest) = request.take_path_after("/lease/") {
+            return self.lease(request, &rest).await;
+        }
+        if let Some(rest) = request.take_path_after("/sessions/") {
+            return self.keep_session(request, &rest).await;
+        }
+        let method = request.method().clone();
+        let path = request.path().to_owned();
+        match (method, path.as_str()) {
+            (Method::GET, "/kv") => self.range(&request).await,
+            (Method::POST, "/txn") => self.txn(request).await,
+            (Method::POST, "/sessions") => self.open_session().await,
+            (Method::GET, "/status") => self.status().await,
+            (Method::GET, "/members") => self.members().await,
+            (Method::POST, "/members") => self.change_members(request).await,
+            (Method::POST, "/transfer") => self.transfer(request).await,
+            (Method::POST, "/campaign") => self.campaign(request).await,
+            (Method::POST, "/snapshot") => self.snapshot(request).await,
+            (Method::GET, "/health") => Ok(json_response(StatusCode::OK, "{\"healthy\":true}")),
+            (Method::GET, "/ready") => self.ready().await,
+            (Method::GET, "/metrics") => self.show_metrics().await,
+            (Method::GET, "/openapi.json") => {
+                Ok(json_response(StatusCode::OK, include_str!("openapi.json")))
+            }
+            (
+                _,
+                "/kv" | "/txn" | "/sessions" | "/status" | "/members" | "/transfer" | "/campaign"
+                | "/snapshot" | "/health" | "/ready" | "/metrics" | "/openapi.json",
+            ) => Err(method_not_allowed()),
+            _ => Err(Error::new(
+                StatusCode::NOT_FOUND,
+                "no_such_path",
+                "no such path; see /openapi.json",
+            )),
+        }
+    }
+
+    fn failed(&self, failure: &Failure) -> Error {
+        Error::from_failure(failure, |id| self.router.http_address(id))
+    }
+}
+
+fn method_not_allowed() -> Error {
+    Error::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "not with this method",
+    )
+}
+
+fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = hyper::Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests;
