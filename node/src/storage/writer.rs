@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Room kept in a segment for the record that seals it and the empty one behind.
@@ -350,7 +351,9 @@ enum Next {
 
 /// Makes segments ready on a thread of its own, one at a time.
 struct Preparer {
-    requests: Sender<(u64, Option<PathBuf>)>,
+    /// Taken when dropped: that ends the thread.
+    requests: Option<Sender<(u64, Option<PathBuf>)>>,
+    thread: Option<JoinHandle<()>>,
     results: Receiver<Result<File, StorageError>>,
     ready: Option<File>,
     full_since: Option<Instant>,
@@ -360,7 +363,7 @@ impl Preparer {
     fn start(dir: PathBuf, disk: Arc<dyn Disk>, segment_len: u64) -> Preparer {
         let (requests, requested) = channel::<(u64, Option<PathBuf>)>();
         let (send, results) = channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("log-segments".into())
             .spawn(move || {
                 while let Ok((sequence, spare)) = requested.recv() {
@@ -372,7 +375,8 @@ impl Preparer {
             })
             .expect("a thread can be started");
         Preparer {
-            requests,
+            requests: Some(requests),
+            thread: Some(thread),
             results,
             ready: None,
             full_since: None,
@@ -381,9 +385,9 @@ impl Preparer {
 
     fn request(&mut self, sequence: u64, spare: Option<PathBuf>) {
         self.full_since = None;
-        self.requests
-            .send((sequence, spare))
-            .expect("the thread lives as long as its sender");
+        let requests = self.requests.as_ref().expect("taken when dropped");
+        let sent = requests.send((sequence, spare));
+        sent.expect("the thread lives as long as the sender");
     }
 
     fn adopt(&mut self, path: &Path) -> Result<(), StorageError> {
@@ -418,5 +422,16 @@ impl Preparer {
     fn retry_due(&self) -> bool {
         self.full_since
             .is_some_and(|since| since.elapsed() >= Duration::from_millis(FULL_RETRY_MS))
+    }
+}
+
+impl Drop for Preparer {
+    /// Nothing touches the folder any more once the writer is gone.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed by then.
+            let _ = thread.join();
+        }
     }
 }
