@@ -18,13 +18,26 @@
 //! assert_eq!(report.verdict, Verdict::Invalid);
 //! ```
 
+mod bank;
+mod counter;
 pub mod history;
 mod linear;
+mod lock;
+mod log;
+mod long_fork;
 mod model;
+mod monotonic;
 mod options;
+mod queue;
+mod set;
+mod stats;
+mod tally;
 pub mod txn;
+mod unique;
 mod verdict;
+mod wording;
 
+pub use bank::Bank;
 pub use options::{Budget, Model, Options};
 pub use verdict::{Anomaly, Figures, KeyReport, Report, Verdict};
 
@@ -37,6 +50,16 @@ pub fn check(history: &History, options: &Options) -> Report {
         Model::Register => linear::check(history, options),
         Model::ListAppend => txn::check(history, options, txn::Data::Lists),
         Model::RwRegister => txn::check(history, options, txn::Data::Registers),
+        Model::SetFull => set::check(history, options),
+        Model::TotalQueue => queue::check(history, options),
+        Model::CounterBounds => counter::check(history, options),
+        Model::UniqueIds => unique::check(history, options),
+        Model::Bank => bank::check(history, options),
+        Model::LongFork => long_fork::check(history, options),
+        Model::Monotonic => monotonic::check(history, options),
+        Model::FencedLock => lock::check(history, options),
+        Model::Log => log::check(history, options),
+        Model::Stats => stats::check(history, options),
     };
     report.notes.extend(history.notes().iter().cloned());
     report.figures.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;

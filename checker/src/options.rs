@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::bank::Bank;
 use crate::txn::Expect;
 
 /// What a history is checked against, by name.
@@ -18,11 +19,45 @@ pub enum Model {
     ListAppend,
     /// Transactions on registers: `w` and `r`.
     RwRegister,
+    /// Elements once added stay: lost, stale, never read, duplicated.
+    SetFull,
+    /// What was enqueued comes out, once, in any order.
+    TotalQueue,
+    /// Every read of a counter within what was added.
+    CounterBounds,
+    /// No id twice.
+    UniqueIds,
+    /// The balances of all accounts keep their sum.
+    Bank,
+    /// Two readers never see two writes in opposite orders.
+    LongFork,
+    /// No process goes back.
+    Monotonic,
+    /// One holder of a lock at a time, fencing tokens in order.
+    FencedLock,
+    /// Per-key logs with offsets.
+    Log,
+    /// Each kind of operation succeeded at least once.
+    Stats,
 }
 
 impl Model {
     /// All that there are.
-    pub const ALL: &[Model] = &[Model::Register, Model::ListAppend, Model::RwRegister];
+    pub const ALL: &[Model] = &[
+        Model::Register,
+        Model::ListAppend,
+        Model::RwRegister,
+        Model::SetFull,
+        Model::TotalQueue,
+        Model::CounterBounds,
+        Model::UniqueIds,
+        Model::Bank,
+        Model::LongFork,
+        Model::Monotonic,
+        Model::FencedLock,
+        Model::Log,
+        Model::Stats,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -30,6 +65,16 @@ impl Model {
             Model::Register => "register",
             Model::ListAppend => "list-append",
             Model::RwRegister => "rw-register",
+            Model::SetFull => "set-full",
+            Model::TotalQueue => "total-queue",
+            Model::CounterBounds => "counter-bounds",
+            Model::UniqueIds => "unique-ids",
+            Model::Bank => "bank",
+            Model::LongFork => "long-fork",
+            Model::Monotonic => "monotonic",
+            Model::FencedLock => "fenced-lock",
+            Model::Log => "log",
+            Model::Stats => "stats",
         }
     }
 }
@@ -95,6 +140,8 @@ pub struct Options {
     pub certify: bool,
     /// What is expected of transactions.
     pub transactions: Expect,
+    /// What is expected of bank accounts.
+    pub bank: Bank,
 }
 
 impl Options {
@@ -109,6 +156,7 @@ impl Options {
             explain: true,
             certify: false,
             transactions: Expect::default(),
+            bank: Bank::default(),
         }
     }
 }

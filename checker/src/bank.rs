@@ -1,0 +1,62 @@
+//! Bank transfers: money moves, and none is made or lost.
+//!
+//! Ops: `read` answered with an object of account and balance; `transfer` is not looked at, as a
+//! transfer of any outcome leaves the total as it is. The total is the one given, or else that of the
+//! first read.
+
+use serde_json::{Value, json};
+
+use crate::history::History;
+use crate::options::Options;
+use crate::tally::{Entry, Tally, check_keys};
+use crate::verdict::Report;
+
+/// What the accounts must obey.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bank {
+    /// The sum of all balances; none: that of the first read.
+    pub total: Option<i64>,
+    /// Whether a balance may be below zero.
+    pub overdraft: bool,
+}
+
+pub(crate) fn check(history: &History, options: &Options) -> Report {
+    check_keys(history, options, accounts)
+}
+
+fn accounts(tally: &mut Tally, entries: &[Entry]) {
+    let rules = tally.options.bank;
+    let mut total = rules.total.map(i128::from);
+    for read in entries
+        .iter()
+        .filter(|entry| entry.f == "read" && entry.is_ok())
+    {
+        tally.count("reads", 1);
+        let value = tally.value(read.answer);
+        let Value::Object(balances) = &value else {
+            tally.wrong("unreadable", &[*read], || json!({"value": value}));
+            continue;
+        };
+        let mut sum = 0_i128;
+        for (account, balance) in balances {
+            let Some(balance) = balance.as_i64() else {
+                tally.wrong(
+                    "no-balance",
+                    &[*read],
+                    || json!({"account": account, "balance": balance}),
+                );
+                continue;
+            };
+            sum += i128::from(balance);
+            if balance < 0 && !rules.overdraft {
+                let details = || json!({"account": account, "balance": balance});
+                tally.wrong("negative-balance", &[*read], details);
+            }
+        }
+        let expected = *total.get_or_insert(sum);
+        if sum != expected {
+            let details = || json!({"total": sum as i64, "expected": expected as i64});
+            tally.wrong("wrong-total", &[*read], details);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Counters: every read lies between what must and what may have been added.
+//!
+//! Ops: `add` with a number, which may be negative; `read` answered with the sum. A read must count
+//! every add that was acknowledged before it began, and may count any that began before it ended and
+//! did not surely fail. The bounds are necessary, not sufficient: the model `counter` decides exactly.
+
+use serde_json::json;
+
+use crate::history::{Call, History};
+use crate::options::Options;
+use crate::tally::{Entry, Tally, check_keys};
+use crate::verdict::Report;
+
+pub(crate) fn check(history: &History, options: &Options) -> Report {
+    check_keys(history, options, bounds)
+}
+
+/// What was added, split by sign: by those that surely happened and by those that may have.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    sure: [i128; 2],
+    possible: [i128; 2],
+}
+
+enum Event<'a> {
+    AddBegins(i64),
+    AddEnded(i64),
+    ReadBegins(usize),
+    ReadEnded(usize, Entry<'a>),
+}
+
+fn bounds(tally: &mut Tally, entries: &[Entry]) {
+    let initial = i128::from(tally.options.initial.as_i64().unwrap_or(0));
+    let mut events: Vec<(u32, Event)> = Vec::new();
+    let mut reads = 0;
+    for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
+        match entry.f {
+            "add" => {
+                let Some(amount) = tally.integer(entry.argument) else {
+                    let value = tally.value(entry.argument);
+                    return tally.unknown(format!("an add of {value}: expected a whole number"));
+                };
+                events.push((entry.invoked, Event::AddBegins(amount)));
+                if entry.ended != Call::OPEN {
+                    events.push((entry.ended, Event::AddEnded(amount)));
+                }
+            }
+            "read" if entry.is_ok() => {
+                events.push((entry.invoked, Event::ReadBegins(reads)));
+                events.push((entry.ended, Event::ReadEnded(reads, *entry)));
+                reads += 1;
+            }
+            _ => {}
+        }
+    }
+    events.sort_unstable_by_key(|(row, _)| *row);
+    tally.count("reads", reads as u64);
+    let mut sums = Sums::default();
+    let mut began = vec![Sums::default(); reads];
+    for (_, event) in events {
+        match event {
+            Event::AddBegins(amount) => {
+                sums.possible[usize::from(amount < 0)] += i128::from(amount);
+            }
+            Event::AddEnded(amount) => sums.sure[usize::from(amount < 0)] += i128::from(amount),
+            Event::ReadBegins(read) => began[read] = sums,
+            Event::ReadEnded(read, entry) => {
+                let least = initial + began[read].sure[0] + sums.possible[1];
+                let most = initial + sums.possible[0] + began[read].sure[1];
+                judge(tally, entry, least, most);
+            }
+        }
+    }
+}
+
+fn judge(tally: &mut Tally, read: Entry, least: i128, most: i128) {
+    let Some(value) = tally.integer(read.answer) else {
+        let value = tally.value(read.answer);
+        return tally.wrong("not-a-number", &[read], || json!({"value": value}));
+    };
+    if i128::from(value) < least || i128::from(value) > most {
+        let bounds = || json!({"value": value, "least": least as i64, "most": most as i64});
+        tally.wrong("out-of-bounds", &[read], bounds);
+    }
+}
