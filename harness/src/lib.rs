@@ -8,4 +8,6 @@
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod journal;
+pub mod nemesis;
 pub mod report;

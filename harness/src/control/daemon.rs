@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, ControlError, Session};
 
-const SCRIPT: &str = include_str!("daemon.sh");
+pub(crate) const SCRIPT: &str = include_str!("daemon.sh");
 
 /// A program that runs in the foreground until it is told to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum State {
     Paused(u32),
     /// It is not there.
     Stopped,
+    /// It was there until a moment ago.
+    Ended,
 }
 
 impl Daemon {
@@ -58,9 +60,10 @@ impl Daemon {
         self.script(session, "start", arguments).await
     }
 
-    /// Kills it (SIGKILL to its process group), and waits until nothing of it is left.
-    pub async fn kill(&self, session: &Session) -> Result<(), ControlError> {
-        self.script(session, "kill", []).await.map(drop)
+    /// Kills it (SIGKILL to its process group), and waits until nothing of it is left. Returns
+    /// whether it was there.
+    pub async fn kill(&self, session: &Session) -> Result<bool, ControlError> {
+        Ok(self.script(session, "kill", []).await? == State::Ended)
     }
 
     /// Asks it to end (SIGTERM to its process group), and waits until it has. An error when it has
@@ -108,6 +111,7 @@ impl Daemon {
         Ok(match (word, pid.parse()) {
             ("paused", Ok(pid)) => State::Paused(pid),
             ("already" | "started" | "running", Ok(pid)) => State::Running(pid),
+            ("killed" | "ended", _) => State::Ended,
             _ => State::Stopped,
         })
     }

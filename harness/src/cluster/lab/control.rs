@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +40,9 @@ pub(super) fn keep(lab: &Lab, nodes: u16) -> Result<(), ClusterError> {
     mount_proc()?;
     nix::unistd::sethostname(super::CONTROL)
         .map_err(|errno| ClusterError::failed("cannot set the host name", errno.desc()))?;
+    let hosts = lab.run().join("hosts");
+    fs::write(&hosts, super::hosts(nodes)).map_err(ClusterError::path("write", &hosts))?;
+    bind(&hosts, Path::new("/etc/hosts"))?;
     forbid_ipv6();
     ip(&format!(
         "link set lo up\n\
@@ -123,6 +127,13 @@ pub(super) fn forbid_ipv6() {
         // A kernel without IPv6 has no such file, which is just as well.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
     }
+}
+
+/// Shows one place in another as well.
+pub(super) fn bind(source: &Path, place: &Path) -> Result<(), ClusterError> {
+    let (kind, flags) = (None::<&str>, MsFlags::MS_BIND);
+    mount(Some(source), place, kind, flags, None::<&str>)
+        .map_err(ClusterError::path("mount", place))
 }
 
 /// Runs commands of `ip`, all or none of them being reported as done.

@@ -28,6 +28,7 @@ mod keys;
 mod node;
 mod processes;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt;
@@ -169,6 +170,16 @@ fn node_address(id: u16) -> IpAddr {
 
 fn control_address() -> IpAddr {
     Ipv4Addr::new(10, 77, 0, 254).into()
+}
+
+/// What `/etc/hosts` says inside a lab.
+fn hosts(nodes: u16) -> String {
+    let mut hosts = format!("127.0.0.1 localhost\n{} {CONTROL}\n", control_address());
+    for id in 1..=nodes {
+        writeln!(hosts, "{} {}", node_address(id), node_name(id))
+            .expect("a string takes all that is written");
+    }
+    hosts
 }
 
 /// Brings a lab up, and returns true; or finds it up as asked, and returns false.

@@ -1,6 +1,5 @@
 //! A node: namespaces, a file system of its own where it matters, and an `sshd`.
 
-use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,9 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::control::{forbid_ipv6, ip, make_namespaces, mount_proc, reap};
+use super::control::{bind, forbid_ipv6, ip, make_namespaces, mount_proc, reap};
 use super::processes::{self, Step};
-use super::{CONTROL, ClusterError, Lab, control_address, node_address, node_name};
+use super::{ClusterError, Lab, node_address, node_name};
 
 /// The capabilities that a node's root must not have: they reach beyond any namespace.
 pub(super) const BOUNDING_SET: &str = "--bounding-set=-sys_time,-sys_module,-sys_boot";
@@ -84,7 +83,7 @@ pub(super) fn init(lab: &Lab, id: u16) -> Result<(), ClusterError> {
     for folder in ["/run/sshd", "/run/lock", ETC] {
         fs::create_dir_all(folder).map_err(ClusterError::path("create", Path::new(folder)))?;
     }
-    own_file("hosts", &hosts(nodes), 0o644)?;
+    own_file("hosts", &super::hosts(nodes), 0o644)?;
     own_file("hostname", &format!("{}\n", node_name(id)), 0o644)?;
     own_file("resolv.conf", "# A lab has no name server.\n", 0o644)?;
     own_file("shadow", &shadow(&passwd), 0o600)?;
@@ -183,12 +182,6 @@ fn bind_from_disk(lab: &Lab, id: u16, place: &Path) -> Result<(), ClusterError> 
     bind(&own, place)
 }
 
-fn bind(source: &Path, place: &Path) -> Result<(), ClusterError> {
-    let (kind, flags) = (None::<&str>, MsFlags::MS_BIND);
-    mount(Some(source), place, kind, flags, None::<&str>)
-        .map_err(ClusterError::path("mount", place))
-}
-
 fn make_read_only(place: &Path) -> Result<(), ClusterError> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
     mount(None::<&str>, place, None::<&str>, flags, None::<&str>)
@@ -226,15 +219,6 @@ fn own_file(name: &str, text: &str, mode: u32) -> Result<(), ClusterError> {
 
 fn in_etc(name: &str) -> PathBuf {
     Path::new(ETC).join(name)
-}
-
-fn hosts(nodes: u16) -> String {
-    let mut hosts = format!("127.0.0.1 localhost\n{} {CONTROL}\n", control_address());
-    for id in 1..=nodes {
-        writeln!(hosts, "{} {}", node_address(id), node_name(id))
-            .expect("a string takes all that is written");
-    }
-    hosts
 }
 
 /// The machine's users without their passwords: nobody can log in with one, and nobody is locked

@@ -1,0 +1,79 @@
+//! Why a fault could not be installed or healed: always the harness's failure, never the system's.
+
+use crate::control::ControlError;
+use crate::journal::JournalError;
+
+/// What kept the nemesis from its work.
+#[derive(Debug, thiserror::Error)]
+pub enum NemesisError {
+    /// A name that is no node of the cluster.
+    #[error("there is no node {name}, expected one of {nodes}")]
+    UnknownNode {
+        /// The name.
+        name: String,
+        /// The cluster's nodes.
+        nodes: String,
+    },
+    /// Nobody leads, for longer than a fault waits.
+    #[error("there was no leader to aim at")]
+    NoLeader,
+    /// No node is left that the fault could be done to.
+    #[error("no node is left for `{0}`: other faults hold the rest down, or the cluster has none")]
+    NobodyLeft(String),
+    /// The cluster is too small for the fault.
+    #[error("{nodes} nodes are too few to be divided like that")]
+    TooFew {
+        /// How many there are.
+        nodes: usize,
+    },
+    /// The fault is about a daemon, and on this host there is none that we started.
+    #[error("host {host} has no daemon to {action}: deploy the system first")]
+    NoDaemon {
+        /// The host.
+        host: String,
+        /// What was to be done.
+        action: &'static str,
+    },
+    /// We cannot cut a host off without cutting ourselves off.
+    #[error(
+        "host {host}: the address that we come from is not known or is one of the cluster's own; \
+         run ordeal from a host outside the cluster"
+    )]
+    NoControlAddress {
+        /// The host.
+        host: String,
+    },
+    /// The agent did what it was told and something else came of it.
+    #[error("host {host}: the fault was installed but does not work: {said}")]
+    Ineffective {
+        /// The host.
+        host: String,
+        /// What was seen.
+        said: String,
+    },
+    /// It could be installed only in part, and that part could not be undone.
+    #[error("{install}; and what was installed could not be undone ({heal}); type: ordeal heal")]
+    Stuck {
+        /// Why it could not be installed.
+        install: Box<NemesisError>,
+        /// Why it could not be undone.
+        heal: Box<NemesisError>,
+    },
+    /// No fault of this number is there.
+    #[error("there is no fault {0}")]
+    NoSuchFault(u64),
+    /// A host could not be reached or a command failed there.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The journal could not be written: without it no fault is installed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl NemesisError {
+    /// Whether nothing is wrong but the moment: there was no leader, or nobody left to torment.
+    /// The fault was not installed, and another time it may be.
+    pub fn is_only_bad_timing(&self) -> bool {
+        matches!(self, Self::NoLeader | Self::NobodyLeft(_))
+    }
+}

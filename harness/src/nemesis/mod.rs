@@ -1,0 +1,378 @@
+//! The nemesis: installs faults, and undoes every one of them.
+//!
+//! A fault's life, always in this order:
+//!
+//! 1. It is **planned**: words become nodes, chance is used up, and from then on it is settled.
+//! 2. It is **journaled**: the journal knows of it before any host does.
+//! 3. It is **installed** on all its hosts at once, each noting first how to undo it, and
+//!    **verified**: rules are read back, traffic is tried, processes are looked at. If one host
+//!    fails, the whole fault is undone and reported as not installed.
+//! 4. It is **healed**, that is verified too, and only then struck from the journal.
+//!
+//! If the harness dies in between, the watchdog on each host heals what is on that host (see
+//! [`agent`]), and `ordeal heal` does the rest from the journal.
+//!
+//! Every kind of fault is a file here, whose first words say what it does, how it ends and where it
+//! can run.
+
+mod agent;
+mod error;
+mod fault;
+mod kill;
+mod partition;
+mod pause;
+mod plan;
+mod stop;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use parking_lot::Mutex;
+use rand::Rng;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+use crate::control::daemon::Daemon;
+use crate::control::{Control, Session};
+use crate::journal::{Entry, Journal};
+
+pub use agent::{Agent, Watch};
+pub use error::NemesisError;
+pub use fault::Fault;
+pub use partition::{Grudge, Partition, Shape};
+pub use target::Target;
+
+pub(crate) use plan::{Action, Plan, View};
+
+/// Asks the system under test who leads.
+pub type Leader = Arc<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>;
+
+/// How long a fault against the leader waits for there to be one.
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// What a daemon is granted to end when it is asked to.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Installs and heals faults on the hosts of one cluster.
+pub struct Nemesis {
+    control: Arc<Control>,
+    daemons: BTreeMap<String, Daemon>,
+    leader: Leader,
+    tag: String,
+    journal: Mutex<Journal>,
+    active: Mutex<BTreeMap<u64, Active>>,
+    next_id: Mutex<u64>,
+    watch: OnceCell<Watch>,
+}
+
+/// A fault that is there, or may be.
+#[derive(Clone, Debug)]
+struct Active {
+    actions: Vec<(String, Action)>,
+}
+
+/// A fault that was installed and verified.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Its number in the run.
+    pub id: u64,
+    /// Its kind, as in [`Fault::KINDS`].
+    pub kind: &'static str,
+    /// The nodes that it was done to.
+    pub targets: Vec<String>,
+    /// For a partition, who takes nothing from whom.
+    pub grudge: Grudge,
+    /// What was done, in words.
+    pub description: String,
+    /// The fault with all chance taken out: installing it again does the same.
+    pub settled: Fault,
+}
+
+/// A fault that was healed and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healed {
+    /// Its number.
+    pub id: u64,
+    /// Packets that its rules have dropped: proof that it did something.
+    pub dropped_packets: u64,
+    /// Hosts where somebody else had healed it before.
+    pub early: Vec<String>,
+}
+
+impl Nemesis {
+    /// A nemesis for the hosts of a cluster, each with the daemon that runs there.
+    pub fn new(
+        control: Arc<Control>,
+        journal: Journal,
+        daemons: BTreeMap<String, Daemon>,
+        leader: Leader,
+    ) -> Self {
+        Self {
+            tag: journal.tag().to_owned(),
+            control,
+            daemons,
+            leader,
+            journal: Mutex::new(journal),
+            active: Mutex::default(),
+            next_id: Mutex::new(1),
+            watch: OnceCell::new(),
+        }
+    }
+
+    /// Puts the agent and its watchdog on every host. [`install`](Self::install) does so when it
+    /// was not done before; done beforehand, the first fault comes sooner and trouble shows early.
+    pub async fn prepare(&self) -> Result<(), NemesisError> {
+        let start = || Watch::start(Arc::clone(&self.control), self.tag.clone());
+        self.watch.get_or_try_init(start).await.map(drop)
+    }
+
+    /// Installs a fault, and verifies that it is there. On an error nothing of it is left, unless
+    /// the error says that it could not be undone.
+    pub async fn install(
+        &self,
+        fault: &Fault,
+        rng: &mut impl Rng,
+    ) -> Result<Installed, NemesisError> {
+        self.prepare().await?;
+        let view = self.view(fault).await?;
+        let plan = fault.plan(&view, rng)?;
+        let id = {
+            let mut next = self.next_id.lock();
+            *next += 1;
+            *next - 1
+        };
+        let installed = Installed {
+            id,
+            kind: fault.kind(),
+            settled: fault.settled(&plan),
+            targets: plan.targets.clone(),
+            grudge: plan.grudge.clone(),
+            description: plan.description.clone(),
+        };
+        self.journal.lock().install(self.entry(id, &plan)?)?;
+        self.active.lock().insert(
+            id,
+            Active {
+                actions: plan.actions.clone(),
+            },
+        );
+        let doing = plan
+            .actions
+            .iter()
+            .map(|(host, action)| self.act(id, host, action));
+        let done: Result<Vec<_>, _> = join_all(doing).await.into_iter().collect();
+        match done {
+            Ok(notes) => Ok(Installed {
+                description: notes
+                    .concat()
+                    .into_iter()
+                    .fold(installed.description, |all, note| all + "; " + &note),
+                ..installed
+            }),
+            Err(error) => match self.heal(id).await {
+                Ok(_) => Err(error),
+                Err(heal) => Err(NemesisError::Stuck {
+                    install: Box::new(error),
+                    heal: Box::new(heal),
+                }),
+            },
+        }
+    }
+
+    /// Heals a fault, and verifies that it is gone.
+    pub async fn heal(&self, id: u64) -> Result<Healed, NemesisError> {
+        let active = self.active.lock().get(&id).cloned();
+        let Active { actions } = active.ok_or(NemesisError::NoSuchFault(id))?;
+        let undoing = actions
+            .iter()
+            .map(|(host, action)| self.undo(id, host, action));
+        let mut healed = Healed {
+            id,
+            dropped_packets: 0,
+            early: Vec::new(),
+        };
+        let mut failed = None;
+        for ((host, _), undone) in actions.iter().zip(join_all(undoing).await) {
+            match undone {
+                Ok(Undone::Now { dropped_packets }) => healed.dropped_packets += dropped_packets,
+                Ok(Undone::Before) => healed.early.push(host.clone()),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.active.lock().remove(&id);
+        self.journal.lock().healed(id)?;
+        Ok(healed)
+    }
+
+    /// Heals all faults that are there, the last one first, and says for each how it went.
+    pub async fn heal_all(&self) -> Vec<Result<Healed, NemesisError>> {
+        let ids: Vec<u64> = self.active.lock().keys().rev().copied().collect();
+        let mut all = Vec::new();
+        for id in ids {
+            all.push(self.heal(id).await);
+        }
+        all
+    }
+
+    /// The numbers of the faults that are there.
+    pub fn active(&self) -> Vec<u64> {
+        self.active.lock().keys().copied().collect()
+    }
+
+    /// Ends the watchdogs. All faults must have been healed: what is left stays until `ordeal heal`.
+    pub async fn close(self) {
+        if let Some(watch) = self.watch.into_inner() {
+            watch.end().await;
+        }
+    }
+
+    async fn view(&self, fault: &Fault) -> Result<View, NemesisError> {
+        let down = self
+            .active
+            .lock()
+            .values()
+            .flat_map(|active| &active.actions)
+            .filter(|(_, action)| action.holds_daemon())
+            .map(|(host, _)| host.clone())
+            .collect();
+        Ok(View {
+            nodes: self.control.names().to_vec(),
+            addresses: self
+                .control
+                .hosts()
+                .map(|host| (host.name.clone(), host.address))
+                .collect(),
+            control: self
+                .control
+                .sessions()
+                .filter_map(|session| Some((session.name().to_owned(), session.control_address()?)))
+                .collect(),
+            leader: if fault.asks_for_leader() {
+                self.await_leader().await
+            } else {
+                None
+            },
+            learners: Vec::new(),
+            down,
+        })
+    }
+
+    async fn await_leader(&self) -> Option<String> {
+        let deadline = Instant::now() + LEADER_WITHIN;
+        loop {
+            let leader = (self.leader)().await;
+            if leader.is_some() || Instant::now() > deadline {
+                return leader;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn entry(&self, id: u64, plan: &Plan) -> Result<Entry, NemesisError> {
+        let mut restart = BTreeMap::new();
+        for (host, action) in plan
+            .actions
+            .iter()
+            .filter(|(_, action)| action.ends_daemon())
+        {
+            restart.insert(host.clone(), self.daemon(host, action)?.clone());
+        }
+        let hosts: BTreeSet<String> = plan.actions.iter().map(|(host, _)| host.clone()).collect();
+        Ok(Entry {
+            id,
+            description: plan.description.clone(),
+            hosts: hosts.into_iter().collect(),
+            restart,
+        })
+    }
+
+    fn daemon(&self, host: &str, action: &Action) -> Result<&Daemon, NemesisError> {
+        self.daemons
+            .get(host)
+            .ok_or_else(|| NemesisError::NoDaemon {
+                host: host.to_owned(),
+                action: action.name(),
+            })
+    }
+
+    fn session(&self, host: &str) -> &Session {
+        self.control.host(host)
+    }
+
+    fn agent(&self, host: &str) -> Agent<'_> {
+        Agent {
+            session: self.session(host),
+            tag: &self.tag,
+        }
+    }
+
+    /// Does one thing to one host, verified. Returns what is worth telling.
+    async fn act(&self, id: u64, host: &str, action: &Action) -> Result<Vec<String>, NemesisError> {
+        let session = self.session(host);
+        match action {
+            Action::Agent { verb, arguments } => {
+                return self.agent(host).install(verb, id, arguments).await;
+            }
+            Action::Kill => {
+                if !self.daemon(host, action)?.kill(session).await? {
+                    return Ok(vec![format!("{host} was not running")]);
+                }
+            }
+            Action::Stop => {
+                let daemon = self.daemon(host, action)?;
+                if let Err(error) = daemon.stop(session, STOP_GRACE).await {
+                    if error.is_connection() {
+                        return Err(error.into());
+                    }
+                    daemon.kill(session).await?;
+                    return Ok(vec![format!(
+                        "{host} did not end within {STOP_GRACE:?} and was killed"
+                    )]);
+                }
+            }
+            Action::Pause => {
+                let daemon = self.daemon(host, action)?;
+                self.agent(host)
+                    .note(id, &format!("resume {}", daemon.pidfile))
+                    .await?;
+                daemon.pause(session).await?;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn undo(&self, id: u64, host: &str, action: &Action) -> Result<Undone, NemesisError> {
+        if action.ends_daemon() {
+            self.daemon(host, action)?.start(self.session(host)).await?;
+            return Ok(Undone::Now { dropped_packets: 0 });
+        }
+        self.agent(host).heal(id).await
+    }
+}
+
+/// How undoing went on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undone {
+    /// It was there, and is gone.
+    Now {
+        /// Packets that its rules have dropped.
+        dropped_packets: u64,
+    },
+    /// It was gone already.
+    Before,
+}
+
+impl fmt::Debug for Nemesis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nemesis")
+            .field("tag", &self.tag)
+            .field("active", &self.active())
+            .finish_non_exhaustive()
+    }
+}

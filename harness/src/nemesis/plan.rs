@@ -1,0 +1,132 @@
+//! What a fault comes down to: who is affected, and one thing to do on each host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Grudge, NemesisError};
+
+/// What the nemesis knows when it plans a fault.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) nodes: Vec<String>,
+    pub(crate) addresses: BTreeMap<String, IpAddr>,
+    /// Where each node sees us come from.
+    pub(crate) control: BTreeMap<String, IpAddr>,
+    pub(crate) leader: Option<String>,
+    pub(crate) learners: Vec<String>,
+    /// Nodes whose daemon a fault holds down.
+    pub(crate) down: BTreeSet<String>,
+}
+
+impl View {
+    pub(crate) fn up(&self) -> impl Iterator<Item = &String> {
+        self.nodes.iter().filter(|node| !self.down.contains(*node))
+    }
+
+    pub(crate) fn leader(&self) -> Result<&str, NemesisError> {
+        self.leader.as_deref().ok_or(NemesisError::NoLeader)
+    }
+
+    pub(crate) fn address(&self, name: &str) -> Result<IpAddr, NemesisError> {
+        self.addresses
+            .get(name)
+            .copied()
+            .ok_or_else(|| NemesisError::UnknownNode {
+                name: name.to_owned(),
+                nodes: self.nodes.join(", "),
+            })
+    }
+
+    /// The address that a node must go on listening to. It may not be a node's own, or cutting
+    /// that node off would be impossible.
+    pub(crate) fn control_of(&self, name: &str) -> Result<IpAddr, NemesisError> {
+        self.address(name)?;
+        let control = self.control.get(name).copied();
+        match control {
+            Some(control) if !self.addresses.values().any(|address| *address == control) => {
+                Ok(control)
+            }
+            _ => Err(NemesisError::NoControlAddress {
+                host: name.to_owned(),
+            }),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(nodes: &[&str]) -> Self {
+        let names = || nodes.iter().map(ToString::to_string);
+        Self {
+            nodes: names().collect(),
+            addresses: names().zip((1..).map(|id| [10, 0, 0, id].into())).collect(),
+            control: names().map(|name| (name, [10, 0, 1, 1].into())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A fault, decided.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// The nodes that it is about.
+    pub(crate) targets: Vec<String>,
+    pub(crate) grudge: Grudge,
+    pub(crate) description: String,
+    /// What to do, by host.
+    pub(crate) actions: Vec<(String, Action)>,
+}
+
+impl Plan {
+    /// The same thing to each of some nodes: `n1 n2 paused`.
+    pub(crate) fn on_each(
+        targets: Vec<String>,
+        action: impl Fn(&str) -> Action,
+        done: &str,
+    ) -> Self {
+        Self {
+            description: format!("{} {done}", targets.join(" ")),
+            actions: targets
+                .iter()
+                .map(|host| (host.clone(), action(host)))
+                .collect(),
+            targets,
+            grudge: Grudge::new(),
+        }
+    }
+}
+
+/// One thing that is done to one host.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// The agent on the host does it, and knows how to undo it.
+    Agent {
+        verb: &'static str,
+        arguments: Vec<String>,
+    },
+    /// The daemon is killed; undone by starting it.
+    Kill,
+    /// The daemon is asked to end; undone by starting it.
+    Stop,
+    /// The daemon is stopped where it stands.
+    Pause,
+}
+
+impl Action {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Agent { verb, .. } => verb,
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+        }
+    }
+
+    /// Whether it is undone by starting the daemon.
+    pub(crate) fn ends_daemon(&self) -> bool {
+        matches!(self, Self::Kill | Self::Stop)
+    }
+
+    /// Whether the daemon does nothing while it lasts.
+    pub(crate) fn holds_daemon(&self) -> bool {
+        matches!(self, Self::Kill | Self::Stop | Self::Pause)
+    }
+}
