@@ -6,7 +6,7 @@ mod fixture;
 use std::path::Path;
 
 use assert_cmd::Command;
-use fixture::Plan;
+use fixture::{Broken, Plan};
 
 fn report(folder: &Path, format: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_ordeal"))
@@ -20,7 +20,7 @@ fn report(folder: &Path, format: &str) -> String {
 #[test]
 fn an_invalid_run_shows_what_broke_where_and_why() {
     let folder = Plan {
-        stale_read: true,
+        broken: Broken::StaleRead,
         ..Plan::new("invalid")
     }
     .write();
@@ -43,6 +43,30 @@ fn an_invalid_run_shows_what_broke_where_and_why() {
         page.matches(" stuck\"").count(),
         1,
         "one operation is the impossible one"
+    );
+}
+
+#[test]
+fn a_cycle_of_transactions_is_drawn_and_told() {
+    let plan = Plan {
+        broken: Broken::LostOrder,
+        ..Plan::new("cycle")
+    };
+    let folder = plan.write();
+    let page = report(&folder, "html");
+    std::fs::write(folder.join("report.html"), &page).expect("the folder is ours");
+    assert!(
+        page.contains("A cycle of 3 transactions"),
+        "the cycle is drawn"
+    );
+    assert_eq!(page.matches("class=\"arrow\"").count(), 3);
+    assert!(
+        !page.contains(" stuck\""),
+        "no transaction of a cycle is the guilty one"
+    );
+    assert!(
+        page.contains("x += 1  y: []"),
+        "a transaction is told by its steps"
     );
 }
 
@@ -79,7 +103,7 @@ fn what_did_not_happen_never_looks_like_a_pass() {
 #[test]
 fn a_violation_survives_the_failure_of_the_harness() {
     let plan = Plan {
-        stale_read: true,
+        broken: Broken::StaleRead,
         harness_ok: false,
         ..Plan::new("both")
     };
@@ -115,7 +139,7 @@ fn a_long_history_does_not_make_a_long_page() {
 fn a_hostile_history_stays_text() {
     const ATTACK: &str = "</script><img src=x onerror=alert(1)>'\"{{7*7}}";
     let folder = Plan {
-        stale_read: true,
+        broken: Broken::StaleRead,
         ..Plan::new("hostile")
     }
     .write();

@@ -4,12 +4,12 @@
 //! order of those moments matters to the verdict, and their distances may differ by a factor of a
 //! million: the axis is therefore one of order, with every label given the room it needs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::axis::{Tick, duration_ns, moment_ns, round};
+use super::call::{Call, pair};
 use super::findings::Op;
 use super::folder::text;
 
@@ -20,7 +20,6 @@ const MARGIN: f64 = 14.0;
 /// The page's width; a picture that needs more is scrolled.
 const WIDTH: f64 = 1100.0;
 const LETTER: f64 = 7.1;
-const LABEL_MAX: usize = 48;
 const CALLS_MAX: usize = 40;
 
 /// The picture.
@@ -57,94 +56,6 @@ struct Bar {
     title: String,
     outcome: &'static str,
     stuck: bool,
-}
-
-/// An invocation with its completion, by their places in the list of ops.
-struct Call<'a> {
-    invocation: &'a Op,
-    completion: Option<&'a Op>,
-}
-
-impl Call<'_> {
-    fn outcome(&self) -> &'static str {
-        match self.completion.map(|op| op.type_.as_str()) {
-            Some("ok") => "ok",
-            Some("fail") => "fail",
-            _ => "info",
-        }
-    }
-
-    /// When its answer arrived; an operation of unknown outcome never ends.
-    fn end_ns(&self) -> Option<u64> {
-        self.completion
-            .filter(|op| op.type_ != "info")
-            .map(|op| op.time)
-    }
-
-    fn label(&self) -> String {
-        let invocation = self.invocation;
-        let key = text(&invocation.key);
-        let answer = self
-            .completion
-            .map(|op| &op.value)
-            .filter(|value| !value.is_null());
-        let mut label = match (invocation.f.as_str(), &invocation.value) {
-            ("cas", Value::Array(pair)) if pair.len() == 2 => {
-                format!("cas {} → {}", pair[0], pair[1])
-            }
-            (f, Value::Null) => match (self.outcome(), answer) {
-                ("ok", Some(answer)) => format!("{f} → {answer}"),
-                ("ok", None) => format!("{f} → nothing"),
-                _ => f.to_owned(),
-            },
-            (f, value) => match answer.filter(|answer| *answer != value) {
-                Some(answer) => format!("{f} {value} → {answer}"),
-                None => format!("{f} {value}"),
-            },
-        };
-        match self.outcome() {
-            "info" => label.push_str(" ?"),
-            "fail" => label.push_str(" ✗"),
-            _ => {}
-        }
-        if !key.is_empty() {
-            label = format!("{key}: {label}");
-        }
-        shorten(&label)
-    }
-
-    fn title(&self) -> String {
-        let invocation = self.invocation;
-        let end = self.completion.map_or_else(
-            || "never answered".to_owned(),
-            |op| format!("{} at {}", op.type_, moment_ns(op.time)),
-        );
-        let took = self
-            .completion
-            .map(|op| op.time.saturating_sub(invocation.time));
-        let took = took.map(|ns| format!(", after {}", duration_ns(ns)));
-        let extra = |op: &Op| op.error.clone().unwrap_or_default();
-        format!(
-            "process {}: {}\ninvoked at {}, {end}{}\n{} {}",
-            text(&invocation.process),
-            self.label(),
-            moment_ns(invocation.time),
-            took.unwrap_or_default(),
-            invocation
-                .node
-                .as_deref()
-                .map(|node| format!("asked {node}"))
-                .unwrap_or_default(),
-            self.completion.map(extra).unwrap_or_default()
-        )
-    }
-}
-
-fn shorten(label: &str) -> String {
-    if label.chars().count() <= LABEL_MAX {
-        return label.to_owned();
-    }
-    label.chars().take(LABEL_MAX - 1).chain(['…']).collect()
 }
 
 /// Draws a list of ops; none when there is nothing to draw.
@@ -211,25 +122,6 @@ pub(super) fn draw(ops: &[Op], stuck: Option<u64>) -> Option<Drawing> {
         not_drawn,
         lines: ops.iter().map(Op::line).collect(),
     })
-}
-
-/// Finds the completion of each invocation; a completion without one stands alone.
-fn pair(ops: &[Op]) -> Vec<Call<'_>> {
-    let mut calls: Vec<Call<'_>> = Vec::new();
-    let mut open: HashMap<String, usize> = HashMap::new();
-    for op in ops {
-        let process = text(&op.process);
-        if op.type_ == "invoke" {
-            open.insert(process, calls.len());
-            calls.push(Call {
-                invocation: op,
-                completion: None,
-            });
-        } else if let Some(position) = open.remove(&process) {
-            calls[position].completion = Some(op);
-        }
-    }
-    calls
 }
 
 /// A moment is an op's time and, among ops of one time, its place in the recording.

@@ -25,11 +25,18 @@ impl Findings {
         Self::deserialize(report).unwrap_or_default()
     }
 
-    /// The op with which the counterexample became impossible. It is minimal: without its last
-    /// completion it could still be explained.
-    pub(super) fn stuck(&self) -> Option<&Op> {
+    /// The op with which the proof was complete: the last answer in the counterexample.
+    pub(super) fn last_answer(&self) -> Option<&Op> {
         let ok = self.counterexample.iter().filter(|op| op.type_ == "ok");
         ok.max_by_key(|op| (op.time, op.index))
+    }
+
+    /// The index of an op that is impossible by itself. A counterexample without anomalies is
+    /// minimal: without its last answer it could be explained. A cycle has no guilty part.
+    pub(super) fn stuck(&self) -> Option<u64> {
+        self.last_answer()
+            .filter(|_| self.anomalies.is_empty())
+            .map(|op| op.index)
     }
 }
 
@@ -62,7 +69,7 @@ pub(super) struct Figures {
 }
 
 /// An op of a counterexample.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub(super) struct Op {
     pub(super) index: u64,

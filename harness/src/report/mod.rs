@@ -5,7 +5,9 @@
 //! a summary for the terminal, Markdown and `JUnit` for CI.
 
 mod axis;
+mod call;
 mod counterexample;
+mod cycle;
 mod faults;
 mod findings;
 mod folder;

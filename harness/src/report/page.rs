@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::axis::{count, duration_ns, duration_us, moment_ns, round, short};
 use super::counterexample::{Drawing, draw};
+use super::cycle::{self, Cycle};
 use super::faults::{Shown, colours};
 use super::findings::{Findings, KeyFinding, Op};
 use super::folder::{Harness, Property, rows, text};
@@ -22,9 +23,10 @@ use super::{Report, ReportError};
 
 const STYLE: &str = include_str!("templates/style.css");
 const SCRIPT: &str = include_str!("templates/script.js");
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("page.html", include_str!("templates/page.html")),
     ("plot.html", include_str!("templates/plot.html")),
+    ("cycle.html", include_str!("templates/cycle.html")),
     (
         "counterexample.html",
         include_str!("templates/counterexample.html"),
@@ -169,28 +171,30 @@ struct AnomalyView {
     name: String,
     count: u64,
     explanation: Vec<String>,
+    cycle: Option<Cycle>,
     drawing: Option<Drawing>,
 }
 
 impl PropertyView {
     fn new(property: &Property, faults: &[Shown]) -> Self {
-        let mut findings = Findings::of(&property.report);
-        let circumstances = findings.stuck().map(|op| circumstances(op, faults));
-        let stuck = findings.stuck().map(|op| (op.index, op.time));
-        let figures = &findings.figures;
-        findings.keys.truncate(KEYS_SHOWN);
-        let anomalies = findings.anomalies.into_iter().map(|anomaly| AnomalyView {
-            drawing: draw(&anomaly.ops, None),
-            name: anomaly.name,
+        let findings = Findings::of(&property.report);
+        let last_answer = findings.last_answer();
+        // The worst anomaly's operations are often the counterexample itself: they are drawn once.
+        let told = |ops: &[Op]| ops == findings.counterexample;
+        let anomalies = findings.anomalies.iter().map(|anomaly| AnomalyView {
+            cycle: cycle::draw(&anomaly.details),
+            drawing: draw(&anomaly.ops, None).filter(|_| !told(&anomaly.ops)),
+            name: anomaly.name.clone(),
             count: anomaly.count,
-            explanation: anomaly.explanation,
+            explanation: anomaly.explanation.clone(),
         });
+        let figures = &findings.figures;
         Self {
             name: property.name.clone(),
             verdict: property.verdict.word(),
             reason: property.reason.clone(),
-            circumstances,
-            explanation: findings.explanation,
+            circumstances: last_answer.map(|op| circumstances(op, faults)),
+            explanation: findings.explanation.clone(),
             checked: match figures.ops {
                 0 => String::new(),
                 ops => format!(
@@ -199,10 +203,10 @@ impl PropertyView {
                     duration_us(figures.elapsed_ms * 1e3)
                 ),
             },
-            drawing: draw(&findings.counterexample, stuck.map(|(index, _)| index)),
+            drawing: draw(&findings.counterexample, findings.stuck()),
             anomalies: anomalies.collect(),
-            keys: findings.keys,
-            violated_ns: stuck.map(|(_, time_ns)| time_ns),
+            keys: findings.keys.iter().take(KEYS_SHOWN).cloned().collect(),
+            violated_ns: last_answer.map(|op| op.time),
         }
     }
 }
@@ -215,7 +219,7 @@ fn circumstances(op: &Op, faults: &[Shown]) -> String {
         .map(|node| format!(" by {node}"))
         .unwrap_or_default();
     let mut words = format!(
-        "The run could be explained until process {} was answered{asked} at {}.",
+        "The proof was complete when process {} was answered{asked} at {}.",
         text(&op.process),
         moment_ns(op.time)
     );

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use ordeal_checker::history::{History, Op};
+use ordeal_checker::{Model, Options};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -11,11 +13,19 @@ use serde_json::{Value, json};
 const SECOND: u64 = 1_000_000_000;
 const CLIENTS: u64 = 20;
 
+/// What the system did wrong.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Broken {
+    Nothing,
+    StaleRead,
+    LostOrder,
+}
+
 /// What the run is to look like.
 pub(crate) struct Plan {
     pub(crate) name: &'static str,
     pub(crate) seconds: u64,
-    pub(crate) stale_read: bool,
+    pub(crate) broken: Broken,
     pub(crate) coverage_met: bool,
     pub(crate) harness_ok: bool,
 }
@@ -25,7 +35,7 @@ impl Plan {
         Self {
             name,
             seconds: 40,
-            stale_read: false,
+            broken: Broken::Nothing,
             coverage_met: true,
             harness_ok: true,
         }
@@ -56,7 +66,10 @@ impl Plan {
             "name": "no acknowledged write is lost", "verdict": "valid", "reason": "",
             "report": {"verdict": "valid", "model": "set", "figures": {"ops": 812, "elapsed_ms": 3.2}},
         })];
-        if self.stale_read {
+        if self.broken == Broken::LostOrder {
+            properties.insert(0, lost_order());
+        }
+        if self.broken == Broken::StaleRead {
             properties.insert(0, stale_read());
         } else {
             properties.insert(
@@ -74,7 +87,7 @@ impl Plan {
             &["n3: cannot heal partition 2: ssh: connection refused; run `ordeal heal latest`"]
         };
         json!({
-            "verdict": if self.stale_read { "invalid" } else { "valid" },
+            "verdict": if self.broken != Broken::Nothing { "invalid" } else { "valid" },
             "properties": properties,
             "coverage": [
                 {"name": "ok reads during faults", "wanted": 500, "got": 3_120, "met": true, "line": 31},
@@ -122,6 +135,51 @@ fn stale_read() -> Value {
             "counterexample": counterexample,
         },
     })
+}
+
+/// Three transactions that each missed the other's append, as the checker itself explains them.
+fn lost_order() -> Value {
+    let mut lines = String::new();
+    let mut op = |ms: u64, process: u64, type_: &str, value: Value| {
+        let time = 17 * SECOND + ms * 1_000_000;
+        let op = json!({"index": ms, "time": time, "process": process, "type": type_, "f": "txn",
+                        "value": value, "node": format!("n{}", process % 5 + 1)});
+        let _ = writeln!(lines, "{op}");
+    };
+    for (process, (mine, theirs)) in [("x", "y"), ("y", "z"), ("z", "x")].into_iter().enumerate() {
+        let process = process as u64;
+        op(
+            process,
+            process,
+            "invoke",
+            json!([["append", mine, process + 1], ["r", theirs, null]]),
+        );
+        op(
+            10 + process,
+            process,
+            "ok",
+            json!([["append", mine, process + 1], ["r", theirs, []]]),
+        );
+    }
+    op(
+        20,
+        3,
+        "invoke",
+        json!([["r", "x", null], ["r", "y", null], ["r", "z", null]]),
+    );
+    op(
+        21,
+        3,
+        "ok",
+        json!([["r", "x", [1]], ["r", "y", [2]], ["r", "z", [3]]]),
+    );
+    let history: History = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Op>(line).expect("an op"))
+        .collect();
+    let report = ordeal_checker::check(&history, &Options::new(Model::ListAppend));
+    json!({"name": "serializable appends", "verdict": report.verdict,
+           "reason": report.reason, "report": report})
 }
 
 fn run(seconds: u64) -> Value {
