@@ -87,7 +87,7 @@ impl Plan {
             &["n3: cannot heal partition 2: ssh: connection refused; run `ordeal heal latest`"]
         };
         json!({
-            "verdict": if self.broken != Broken::Nothing { "invalid" } else { "valid" },
+            "verdict": if self.broken == Broken::Nothing { "valid" } else { "invalid" },
             "properties": properties,
             "coverage": [
                 {"name": "ok reads during faults", "wanted": 500, "got": 3_120, "met": true, "line": 31},
