@@ -8,6 +8,16 @@
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod generator;
+pub mod interpreter;
 pub mod journal;
 pub mod nemesis;
+pub mod playbook;
+pub mod recorder;
 pub mod report;
+pub mod runner;
+pub mod store;
+pub mod system;
+pub mod tally;
+pub mod verdict;
+pub mod workload;

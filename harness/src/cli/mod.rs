@@ -7,10 +7,13 @@
 
 mod completions;
 mod context;
+mod demo;
 mod exit;
 mod lab;
+mod launch;
 mod man;
 mod report;
+mod run;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,8 @@ pub struct Cli {
 /// What `ordeal` can do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
+    Demo(demo::Demo),
     Completions(completions::Completions),
     Man(man::Man),
     Lab(lab::LabVerb),
@@ -50,6 +55,8 @@ enum Verb {
 impl Verb {
     fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
+            Self::Run(verb) => verb.run(context),
+            Self::Demo(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),

@@ -208,3 +208,6 @@ fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response {
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests;

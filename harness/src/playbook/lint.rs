@@ -1,0 +1,143 @@
+//! What the types of a playbook cannot say by themselves.
+
+use super::source::{Mistake, Source, Step, nearest};
+use super::{FaultEntry, Load, Playbook};
+
+/// The most nodes a playbook may ask for.
+const NODES_MAX: usize = 64;
+
+/// The most keys of one workload.
+const KEYS_MAX: usize = 1_000_000;
+
+/// Refuses a playbook that is well-formed and makes no sense.
+pub(super) fn check(playbook: &Playbook, source: &Source) -> Result<(), Mistake> {
+    let name_is_plain = !playbook.name.is_empty()
+        && playbook.name.len() <= 64
+        && playbook
+            .name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && !playbook.name.starts_with('.');
+    if !name_is_plain {
+        return Err(source.mistake(
+            &["name".into()],
+            "a name is made of at most 64 letters, digits, `-`, `_` and `.`",
+        ));
+    }
+    if !(1..=NODES_MAX).contains(&playbook.nodes) {
+        return Err(source.mistake(
+            &["nodes".into()],
+            format!("expected 1 to {NODES_MAX} nodes"),
+        ));
+    }
+    if playbook.workloads.is_empty() {
+        return Err(source.mistake(&["workloads".into()], "at least one workload is needed"));
+    }
+    for (at, load) in playbook.workloads.iter().enumerate() {
+        check_load(load, source, &["workloads".into(), at.into()])?;
+    }
+    for (at, entry) in playbook.faults.iter().enumerate() {
+        check_entry(entry, source, &["faults".into(), at.into()])?;
+    }
+    check_expect(playbook, source)
+}
+
+fn check_load(load: &Load, source: &Source, path: &[Step]) -> Result<(), Mistake> {
+    let at = |key: &str| [path, &[key.into()]].concat();
+    for f in load.mix.keys() {
+        if !load.kind.functions().iter().any(|(known, _)| known == f) {
+            let known: Vec<&str> = load.kind.functions().iter().map(|(f, _)| *f).collect();
+            let mut mistake = source.mistake(
+                &[&at("mix")[..], &[f.as_str().into()]].concat(),
+                format!(
+                    "the workload `{}` has no operation `{f}`, expected one of {}",
+                    load.kind.name(),
+                    list(&known)
+                ),
+            );
+            mistake.hint = nearest(f, known.into_iter()).map(|n| format!("did you mean `{n}`?"));
+            return Err(mistake);
+        }
+    }
+    if !load.mix.is_empty() && load.mix.values().all(|weight| *weight == 0) {
+        return Err(source.mistake(&at("mix"), "at least one weight must be above 0"));
+    }
+    if load
+        .keys
+        .is_some_and(|keys| !(1..=KEYS_MAX).contains(&keys))
+    {
+        return Err(source.mistake(&at("keys"), format!("expected 1 to {KEYS_MAX} keys")));
+    }
+    if !(1..=64).contains(&load.transaction_length) {
+        return Err(source.mistake(&at("transaction_length"), "expected 1 to 64"));
+    }
+    Ok(())
+}
+
+fn check_entry(entry: &FaultEntry, source: &Source, path: &[Step]) -> Result<(), Mistake> {
+    let when = &entry.when;
+    if when.every.is_none() && when.at.is_empty() {
+        return Err(source.mistake(path, "a fault needs `every:` or `at:` to say when it comes"));
+    }
+    if when
+        .every
+        .is_some_and(|every| every.middle.0.as_millis() < 10)
+    {
+        return Err(source.mistake(
+            &[path, &["every".into()]].concat(),
+            "faults cannot come more often than every 10ms",
+        ));
+    }
+    Ok(())
+}
+
+fn check_expect(playbook: &Playbook, source: &Source) -> Result<(), Mistake> {
+    let known: Vec<&str> = playbook
+        .workloads
+        .iter()
+        .flat_map(|load| load.kind.functions().iter().map(|(f, _)| *f))
+        .collect();
+    let ok = &playbook.expect.ok;
+    for (part, least) in [
+        ("before", &ok.before),
+        ("during", &ok.during),
+        ("after", &ok.after),
+    ] {
+        if let Some(f) = least.keys().find(|f| !known.contains(&f.as_str())) {
+            return Err(source.mistake(
+                &["expect".into(), "ok".into(), part.into(), f.as_str().into()],
+                format!(
+                    "no workload has an operation `{f}`, expected one of {}",
+                    list(&known)
+                ),
+            ));
+        }
+    }
+    let kinds: Vec<&str> = playbook
+        .faults
+        .iter()
+        .map(|entry| entry.fault.kind())
+        .collect();
+    if let Some(kind) = playbook
+        .expect
+        .faults
+        .keys()
+        .find(|kind| !kinds.contains(&kind.as_str()))
+    {
+        return Err(source.mistake(
+            &["expect".into(), "faults".into(), kind.as_str().into()],
+            format!(
+                "this playbook has no fault `{kind}`, expected one of {}",
+                list(&kinds)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn list(names: &[&str]) -> String {
+    let mut names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
+}

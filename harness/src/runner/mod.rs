@@ -1,0 +1,276 @@
+//! A run, phase by phase: deploy, work, torment, heal, read back, take down, judge.
+//!
+//! Whatever goes wrong on the way, what was begun is ended: clients stop, faults are healed,
+//! daemons are stopped, and what was recorded until then is checked. Failures of the harness are
+//! collected and never mistaken for the system's.
+
+mod coverage;
+pub mod judge;
+mod outcome;
+mod plan;
+mod progress;
+mod torment;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+pub use plan::Plan;
+pub use progress::Progress;
+
+use crate::cluster::Cluster;
+use crate::control::Control;
+use crate::interpreter::{Stage, Worker, drive};
+use crate::journal::Journal;
+use crate::nemesis::Nemesis;
+use crate::recorder::Recorder;
+use crate::store::RunFolder;
+use crate::system::{Client, Deployment, Probes};
+use crate::tally::{Part, Tally};
+use crate::verdict::{FaultRecord, Results};
+use outcome::{Phases, RunRecord};
+use torment::Torment;
+
+/// How long the last reads may take all together.
+const FINALE_MAX: Duration = Duration::from_secs(30);
+
+/// What a run is made with.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// Where.
+    pub cluster: &'a Cluster,
+    /// Where it is kept.
+    pub folder: &'a RunFolder,
+    /// Who is told how it goes.
+    pub progress: &'a Progress,
+    /// Turns true when the user wants an end.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// What has come together while a run went on, for its results.
+#[derive(Debug, Default)]
+struct Gathered {
+    errors: Vec<String>,
+    faults: Vec<FaultRecord>,
+    phases: Phases,
+}
+
+impl Gathered {
+    /// Notes an error of the harness and goes on.
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result
+            .map_err(|error| self.errors.push(format!("{error:#}")))
+            .ok()
+    }
+}
+
+/// Runs a plan and writes everything about it into its folder.
+pub async fn run(setting: Setting<'_>) -> Result<Results> {
+    let Setting { plan, folder, .. } = &setting;
+    folder.write("playbook.yaml", &plan.loaded.source.text)?;
+    let mut record = RunRecord::new(plan, setting.cluster);
+    folder.write_json("run.json", &record)?;
+    let tally = Arc::new(Tally::new(plan.system.nodes.len()));
+    let mut gathered = Gathered::default();
+    let outcome = execute(&setting, &mut record, &tally, &mut gathered).await;
+    gathered.note(outcome);
+    record.phases.clone_from(&gathered.phases);
+    folder.write_json("run.json", &record)?;
+
+    let history = folder.file("history.jsonl");
+    let properties = if history.is_file() {
+        setting.progress.phase("check");
+        let parts = plan.parts();
+        let judged = tokio::task::spawn_blocking(move || judge::judge(&history, &parts)).await?;
+        gathered.note(judged).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let coverage = coverage::measure(&plan.loaded, &tally, &gathered.faults);
+    let figures = outcome::figures(&tally, &gathered.phases);
+    let results = Results::new(
+        properties,
+        coverage,
+        gathered.errors,
+        figures,
+        gathered.faults,
+    );
+    folder.write_json("results.json", &results)?;
+    Ok(results)
+}
+
+/// Everything that touches hosts.
+async fn execute(
+    setting: &Setting<'_>,
+    record: &mut RunRecord,
+    tally: &Arc<Tally>,
+    gathered: &mut Gathered,
+) -> Result<()> {
+    let Setting {
+        plan,
+        cluster,
+        folder,
+        progress,
+        ..
+    } = setting;
+    progress.phase("connect");
+    let cluster = plan.hosts_of(cluster);
+    let control = Arc::new(Control::connect(&cluster).await?);
+    let deployment = Deployment::new(Arc::clone(&plan.system), Arc::clone(&control))?;
+    record.digests.clone_from(&deployment.digests);
+    let probes = Probes::new(Arc::clone(&plan.system), Arc::clone(&control));
+    let probes = Arc::new(probes.map_err(anyhow::Error::msg)?);
+    progress.phase("deploy");
+    let deployed = deployment.up(&probes).await;
+    let worked = match deployed {
+        Ok(()) => {
+            let journal = Journal::create(folder.path(), &cluster)?;
+            let daemons = deployment.daemons().clone();
+            let nemesis = Nemesis::new(
+                Arc::clone(&control),
+                journal,
+                daemons,
+                torment::leader(&probes),
+            );
+            let mut torment = Torment::new(plan, nemesis, Arc::clone(&probes));
+            let worked = work(setting, &mut torment, &probes, tally, gathered).await;
+            gathered.faults = torment.close().await;
+            worked
+        }
+        Err(error) => Err(error.context("the system could not be deployed")),
+    };
+    progress.phase("take down");
+    gathered.note(deployment.fetch_logs(&folder.file("logs")).await);
+    gathered.note(deployment.down().await);
+    worked
+}
+
+/// The part of a run that is recorded.
+async fn work(
+    setting: &Setting<'_>,
+    torment: &mut Torment,
+    probes: &Arc<Probes>,
+    tally: &Arc<Tally>,
+    gathered: &mut Gathered,
+) -> Result<()> {
+    let Setting {
+        plan,
+        folder,
+        progress,
+        ..
+    } = setting;
+    torment
+        .prepare()
+        .await
+        .context("the hosts cannot be made ready for faults")?;
+    let start = Instant::now();
+    let recorder = Recorder::create(&folder.file("history.jsonl"), start)
+        .context("the history cannot be begun")?;
+    let recorder = Arc::new(recorder);
+    let syncing = tokio::spawn(Arc::clone(&recorder).keep_synced());
+    let (stop, stopped) = watch::channel(false);
+    let stage = Stage {
+        recorder: Arc::clone(&recorder),
+        tally: Arc::clone(tally),
+        stop: stopped,
+    };
+    let workers = workers(plan)?;
+    let driving = tokio::spawn({
+        let stage = stage.clone();
+        async move { drive(workers, &stage).await }
+    });
+
+    let ticking = progress.follow(tally, &recorder, plan.loaded.playbook.time.total().0);
+    let mut interrupted = setting.interrupted.clone();
+    let time = &plan.loaded.playbook.time;
+    gathered.phases.enter("before", &recorder);
+    progress.phase("before");
+    rest(time.before.0, &mut interrupted).await;
+    gathered.phases.enter("faults", &recorder);
+    progress.phase("faults");
+    tally.enter(Part::During);
+    torment
+        .run(&recorder, time.during.0, &mut interrupted)
+        .await;
+    gathered.phases.enter("heal", &recorder);
+    progress.phase("heal");
+    torment.heal(&recorder).await;
+    tally.healed(recorder.now_ns());
+    tally.enter(Part::After);
+    gathered.phases.enter("after", &recorder);
+    progress.phase("after");
+    rest(time.after.0, &mut interrupted).await;
+    tally.close(recorder.now_ns());
+    stop.send_replace(true);
+    let workers = driving.await.context("a client panicked")?;
+    ticking.abort();
+    gathered.phases.enter("final", &recorder);
+    progress.phase("final reads");
+    tally.enter(Part::Final);
+    finale(plan, probes, workers, &stage, *interrupted.borrow()).await;
+    gathered.phases.end(&recorder);
+    syncing.abort();
+    recorder.sync();
+    gathered.errors.extend(recorder.error());
+    gathered.errors.extend(torment.errors());
+    Ok(())
+}
+
+/// The last reads, by the same processes, once every node that can be is ready.
+async fn finale(plan: &Plan, probes: &Probes, workers: Vec<Worker>, stage: &Stage, hurried: bool) {
+    if !hurried {
+        // A node that does not come back is the system's own matter: its clients find out.
+        let waiting = plan.system.nodes.iter().map(|node| probes.wait_ready(node));
+        futures::future::join_all(waiting).await;
+    }
+    let (stop, stopped) = watch::channel(false);
+    let stage = Stage {
+        stop: stopped,
+        ..stage.clone()
+    };
+    let workers = plan.finale(workers);
+    let deadline = tokio::spawn(async move {
+        tokio::time::sleep(FINALE_MAX).await;
+        stop.send_replace(true);
+        // Kept until here: a dropped sender would look like a word to stop.
+    });
+    let mut workers = drive(workers, &stage).await;
+    deadline.abort();
+    for worker in &mut workers {
+        worker.connection.close().await;
+    }
+}
+
+/// A worker for every client of every workload.
+fn workers(plan: &Plan) -> Result<Vec<Worker>> {
+    let mut workers = Vec::new();
+    let nodes = &plan.system.nodes;
+    for making in plan.makings() {
+        let load = making.load;
+        let client = Client::new(&plan.system, &load.with).map_err(anyhow::Error::msg)?;
+        for slot in making.slots() {
+            let node = slot.number % nodes.len();
+            workers.push(Worker {
+                process: slot.number as u64,
+                processes: slot.of as u64,
+                node,
+                node_name: nodes[node].name.as_str().into(),
+                connection: client.connect(node),
+                rest: plan.system.definition.client.rest.0,
+                generator: load.kind.generator(making.at(slot)),
+                pace: making.pace(slot),
+                left: making.operations(slot),
+            });
+        }
+    }
+    Ok(workers)
+}
+
+/// Rests, unless the user wants an end.
+async fn rest(time: Duration, interrupted: &mut watch::Receiver<bool>) {
+    let _ = tokio::time::timeout(time, interrupted.wait_for(|interrupted| *interrupted)).await;
+}

@@ -1,0 +1,240 @@
+//! A run before it begins: everything that can be known and checked without touching a host.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::judge;
+use crate::cluster::Cluster;
+use crate::generator::{self, Due, Pace, Schedule, Slot};
+use crate::interpreter::Worker;
+use crate::playbook::source::Mistake;
+use crate::playbook::units::Around;
+use crate::playbook::{self, Load, Loaded, When};
+use crate::system::{Node, System, check_parameters, compile, find};
+use crate::workload::Making;
+
+/// How long a fault lasts when its playbook does not say.
+const FAULT_LASTS: &str = "5s";
+
+/// A playbook, its system and its seed, checked.
+#[derive(Debug)]
+pub struct Plan {
+    /// The playbook.
+    pub loaded: Loaded,
+    /// The system, compiled for the cluster's nodes.
+    pub system: Arc<System>,
+    /// The seed of everything that is random.
+    pub seed: u64,
+    /// The faults, in time.
+    pub faults: Vec<Due>,
+}
+
+/// One workload of a plan and the slots it has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlannedLoad<'a> {
+    pub(super) load: &'a Load,
+    number: usize,
+    first: usize,
+    clients: usize,
+    all: usize,
+    seed: u64,
+}
+
+impl Plan {
+    /// Reads a playbook and its system, and checks both against each other. Touches no host.
+    pub fn read(
+        file: &Path,
+        set: &BTreeMap<String, String>,
+        seed: Option<u64>,
+    ) -> Result<Plan, Mistake> {
+        let loaded = playbook::load(file, set)?;
+        let nodes = (1..=loaded.playbook.nodes as u64).map(|id| Node {
+            name: format!("n{id}"),
+            id,
+            address: format!("192.0.2.{id}"),
+        });
+        let system = Arc::new(system(&loaded, nodes.collect())?);
+        let seed = seed.or(loaded.playbook.seed).unwrap_or_else(rand::random);
+        let faults = plan_faults(&loaded, seed);
+        Ok(Plan {
+            loaded,
+            system,
+            seed,
+            faults,
+        })
+    }
+
+    /// The same plan for the hosts that it will really run on.
+    pub fn on(self, cluster: &Cluster) -> Result<Plan, Mistake> {
+        let wanted = self.loaded.playbook.nodes;
+        if cluster.hosts.len() < wanted {
+            let has = cluster.hosts.len();
+            let message = format!("the cluster {} has {has} hosts, not {wanted}", cluster.name);
+            return Err(self.loaded.source.mistake(&["nodes".into()], message));
+        }
+        let nodes = cluster.hosts[..wanted].iter().map(|host| Node {
+            name: host.name.clone(),
+            id: host.id,
+            address: host.address.to_string(),
+        });
+        let system = Arc::new(system(&self.loaded, nodes.collect())?);
+        Ok(Plan { system, ..self })
+    }
+
+    /// The cluster without the hosts that this plan has no use for.
+    pub(super) fn hosts_of(&self, cluster: &Cluster) -> Cluster {
+        let mut cluster = cluster.clone();
+        cluster.hosts.truncate(self.system.nodes.len());
+        cluster
+    }
+
+    /// The workloads, with the slots that each has.
+    pub(super) fn makings(&self) -> Vec<PlannedLoad<'_>> {
+        let nodes = self.loaded.playbook.nodes;
+        let loads = &self.loaded.playbook.workloads;
+        let all = loads.iter().map(|load| load.clients.on(nodes)).sum();
+        let mut first = 0;
+        let planned = loads.iter().enumerate().map(|(number, load)| {
+            let clients = load.clients.on(nodes);
+            first += clients;
+            PlannedLoad {
+                load,
+                number,
+                first: first - clients,
+                clients,
+                all,
+                seed: self.seed,
+            }
+        });
+        planned.collect()
+    }
+
+    /// What the judge has to know.
+    pub fn parts(&self) -> Vec<judge::Part> {
+        let planned = self.makings().into_iter().map(|planned| judge::Part {
+            kind: planned.load.kind.name().into(),
+            model: planned
+                .load
+                .check
+                .clone()
+                .unwrap_or(planned.load.kind.model().into()),
+            first: planned.first,
+            clients: planned.clients,
+            all: planned.all,
+        });
+        planned.collect()
+    }
+
+    /// The same workers with the last reads to do.
+    pub(super) fn finale(&self, mut workers: Vec<Worker>) -> Vec<Worker> {
+        let slot_of = |worker: &Worker| (worker.process % worker.processes) as usize;
+        workers.sort_by_key(slot_of);
+        for planned in self.makings() {
+            for slot in planned.slots() {
+                let worker = &mut workers[slot.number];
+                worker.generator = planned.load.kind.finale(planned.at(slot));
+                worker.pace = None;
+                worker.left = u64::MAX;
+            }
+        }
+        workers
+    }
+}
+
+impl<'a> PlannedLoad<'a> {
+    /// Its slots, counted over the whole run.
+    pub(super) fn slots(self) -> impl Iterator<Item = Slot> {
+        (self.first..self.first + self.clients).map(move |number| Slot {
+            number,
+            of: self.all,
+        })
+    }
+
+    /// What its generator for a slot is made from. Inside a workload slots count from 0.
+    pub(super) fn at(self, slot: Slot) -> Making<'a> {
+        let slot = Slot {
+            number: slot.number - self.first,
+            of: self.clients,
+        };
+        Making {
+            load: self.load,
+            number: self.number,
+            slot,
+            seed: self.seed,
+        }
+    }
+
+    /// How fast a slot goes, if the workload has a rate.
+    pub(super) fn pace(self, slot: Slot) -> Option<Pace> {
+        let making = self.at(slot);
+        let random = generator::random(self.seed, "pace", slot.number as u64);
+        self.load
+            .rate
+            .map(|rate| Pace::new(rate.0, making.slot, random))
+    }
+
+    /// How many operations a slot may begin.
+    pub(super) fn operations(self, slot: Slot) -> u64 {
+        let Slot { number, of } = self.at(slot).slot;
+        let share = |all: u64| all / of as u64 + u64::from((number as u64) < all % of as u64);
+        self.load.operations.map_or(u64::MAX, share)
+    }
+}
+
+/// The playbook's system for some nodes, with everything checked that both together must fulfil.
+fn system(loaded: &Loaded, nodes: Vec<Node>) -> Result<System, Mistake> {
+    let reference = &loaded.playbook.system;
+    let here = ["system".into(), "use".into()];
+    let source =
+        find(&reference.name, &loaded.folder()).map_err(|why| loaded.source.mistake(&here, why))?;
+    let system = compile(&source, &reference.with, nodes)?;
+    check_parameters(&system.definition, &reference.with).map_err(|(name, why)| {
+        loaded
+            .source
+            .mistake(&["system".into(), "with".into(), name.as_str().into()], why)
+    })?;
+    system
+        .try_out()
+        .map_err(|why| loaded.source.mistake(&here, why))?;
+    for (at, load) in loaded.playbook.workloads.iter().enumerate() {
+        let here = ["workloads".into(), at.into()];
+        check_parameters(&system.definition, &load.with).map_err(|(name, why)| {
+            let path = [&here[..], &["with".into(), name.as_str().into()]].concat();
+            loaded.source.mistake(&path, why)
+        })?;
+        system
+            .check_operations(load.kind.needs(load))
+            .map_err(|why| loaded.source.mistake(&here, why))?;
+    }
+    Ok(system)
+}
+
+fn plan_faults(loaded: &Loaded, seed: u64) -> Vec<Due> {
+    let playbook = &loaded.playbook;
+    let schedules: Vec<Schedule> = playbook
+        .faults
+        .iter()
+        .map(|entry| schedule(&entry.when))
+        .collect();
+    generator::plan(
+        &schedules,
+        playbook.time.during.0,
+        playbook.faults_at_once,
+        seed,
+    )
+}
+
+fn schedule(when: &When) -> Schedule {
+    let parts = |around: Around| (around.middle.0, around.spread.0);
+    let lasts = when
+        .lasts
+        .unwrap_or_else(|| FAULT_LASTS.parse().expect("a span"));
+    Schedule {
+        every: when.every.map(parts),
+        at: when.at.iter().map(|at| at.0).collect(),
+        lasts: parts(lasts),
+        chance: when.chance.map_or(1.0, |chance| chance.0),
+        times: when.times.unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,259 @@
+//! The language of a system file.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(super) use super::argument::Argument;
+use crate::playbook::units::Span;
+
+/// A system under test.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    #[serde(default)]
+    pub about: String,
+    /// What can be changed from outside (`system: {with: …}` in a playbook), with the defaults.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// How it gets onto a host.
+    #[serde(default)]
+    pub install: Install,
+    /// Files that are written on each node before the start; path → template of the content.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Folders that belong to it: made, and emptied before the run.
+    #[serde(default)]
+    pub data: Vec<String>,
+    /// Commands run on each node, in order, after the files are there and before the start.
+    #[serde(default)]
+    pub prepare: Vec<Vec<Argument>>,
+    /// The daemon.
+    pub daemon: DaemonDefinition,
+    /// When a node is ready for clients.
+    pub ready: Probe,
+    /// Commands run on each node once all are ready.
+    #[serde(default)]
+    pub settle: Vec<Vec<Argument>>,
+    /// Who leads, asked of any node.
+    #[serde(default)]
+    pub leader: Option<Probe>,
+    /// What is done when a primary has been killed, in a system that does not elect by itself.
+    #[serde(default)]
+    pub failover: Option<Failover>,
+    /// How clients speak to it.
+    pub client: ClientDefinition,
+    /// The workloads' operations; name → how it is called and what its answers mean.
+    pub operations: BTreeMap<String, Operation>,
+}
+
+/// How a system gets onto a host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Install {
+    /// Files that are copied there.
+    pub upload: Vec<Upload>,
+    /// Debian packages that must be there: package → a program of it that must be found.
+    pub packages: BTreeMap<String, String>,
+}
+
+/// A file that is copied to each node.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// A path; or a bare name, which is looked for beside `ordeal` and in the PATH.
+    pub from: String,
+    /// The path on the node.
+    pub to: String,
+    /// The permissions, in octal.
+    #[serde(default = "executable")]
+    pub mode: String,
+}
+
+fn executable() -> String {
+    "755".into()
+}
+
+/// How the daemon runs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonDefinition {
+    /// The command and its arguments; never seen by a shell.
+    pub argv: Vec<Argument>,
+    /// Variables of its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where its output goes.
+    pub log: String,
+}
+
+/// A question to a node over HTTP, or by a command on it, and what is read from the answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// An HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Request>,
+    /// A command run on the node over SSH; its output is `text`, and `json` if it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<Argument>>,
+    /// What the answer says: for `ready` true or false, for `leader` the name or the id of a node.
+    pub answer: String,
+    /// How long to keep asking.
+    #[serde(default = "half_a_minute")]
+    pub within: Span,
+}
+
+fn half_a_minute() -> Span {
+    Span::seconds(30)
+}
+
+/// What stands in for an election, in a system that has none.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Failover {
+    /// So long after the leader was last seen, another node is promoted.
+    pub after: Span,
+    /// The command that promotes the node it runs on.
+    pub promote: Vec<Argument>,
+}
+
+/// How clients speak to the system.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientDefinition {
+    /// Over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpDefinition>,
+    /// Through a program: JSON lines on its stdin and stdout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecDefinition>,
+    /// How long a call may take.
+    #[serde(default = "two_seconds")]
+    pub timeout: Span,
+    /// How long a client rests after it found its node unavailable.
+    #[serde(default = "short_rest")]
+    pub rest: Span,
+    /// What answers mean when the operation's own rules do not say.
+    #[serde(default)]
+    pub outcome: Vec<Rule>,
+}
+
+fn two_seconds() -> Span {
+    Span::seconds(2)
+}
+
+fn short_rest() -> Span {
+    "50ms".parse().expect("a span")
+}
+
+/// An HTTP client.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpDefinition {
+    /// Where a node is spoken to.
+    pub address: String,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A program that is the client.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecDefinition {
+    /// The command, run once for each logical process, beside the harness.
+    pub argv: Vec<Argument>,
+}
+
+/// An operation of a workload.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// The request, for an HTTP client. An `exec` client gets the operation itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// It changes nothing: when its outcome is not known, it certainly did not happen.
+    #[serde(default)]
+    pub harmless: bool,
+    /// What answers mean, the first rule that holds counts.
+    #[serde(default)]
+    pub outcome: Vec<Rule>,
+}
+
+/// An HTTP request.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Where, for a probe; operations use the client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Template of the path and the query.
+    pub path: String,
+    /// Templates of headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Template of the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// What an answer means. Exactly one of `ok`, `fail` and `info` says when the rule holds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rule {
+    /// It happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ok: Option<Condition>,
+    /// It certainly did not happen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail: Option<Condition>,
+    /// It may have happened, or may yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<Condition>,
+    /// The operation's value, for `ok`; without it the value that was invoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// A word for the error, for `fail` and `info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A number that grows with every change of the key, if the system tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// When a rule holds: an expression, or `true`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Condition(#[serde(deserialize_with = "text_or_bool")] pub String);
+
+fn text_or_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Either;
+    impl serde::de::Visitor<'_> for Either {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an expression such as `status == 200`, or `true`")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_bool<E>(self, value: bool) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+    }
+    deserializer.deserialize_any(Either)
+}

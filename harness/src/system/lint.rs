@@ -1,0 +1,278 @@
+//! From a system file to a [`System`]: every template compiles, every operation that the workloads
+//! need is there, every answer is decided. What passes here can only fail on a real host.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use minijinja::value::Value;
+
+use super::definition::{Argument, Definition, Probe};
+use super::http::{self, CompiledRequest};
+use super::outcome::Rules;
+use super::template::Engine;
+use super::{Node, System};
+use crate::playbook::source::{Mistake, Source, Step, nearest};
+
+/// The names that a template about a node may use.
+pub(super) const NODE: [&str; 2] = ["node", "nodes"];
+
+/// The names that a probe's answer may use.
+pub(super) const PROBE: [&str; 5] = ["node", "nodes", "status", "json", "text"];
+
+/// Refuses values for parameters that the system does not have; the name of the first is given
+/// back with what to say about it.
+pub fn check_parameters(
+    definition: &Definition,
+    with: &BTreeMap<String, serde_json::Value>,
+) -> Result<(), (String, String)> {
+    let unknown = with
+        .keys()
+        .find(|name| !definition.parameters.contains_key(*name));
+    let Some(name) = unknown else { return Ok(()) };
+    let known = || definition.parameters.keys().map(String::as_str);
+    let hint = nearest(name, known()).map_or_else(
+        || format!("it has {}", known().collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let message = format!(
+        "the system `{}` has no parameter `{name}`; {hint}",
+        definition.name
+    );
+    Err((name.clone(), message))
+}
+
+/// Reads and compiles a system file for some nodes.
+pub fn compile(
+    source: &Source,
+    with: &BTreeMap<String, serde_json::Value>,
+    nodes: Vec<Node>,
+) -> Result<System, Mistake> {
+    let definition: Definition = source.parse()?;
+    let mut parameters = definition.parameters.clone();
+    parameters.extend(
+        with.iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    let engine = Engine::new(&parameters);
+    let check = Check {
+        source,
+        engine: engine.clone(),
+    };
+    check.deployment(&definition)?;
+    check.client(&definition)?;
+    check.operations(&definition)?;
+    let folder = source.file.parent().unwrap_or(Path::new("")).to_owned();
+    let folder = if folder.is_dir() {
+        folder
+    } else {
+        Path::new(".").to_owned()
+    };
+    Ok(System {
+        definition,
+        parameters,
+        nodes,
+        folder,
+        engine,
+    })
+}
+
+struct Check<'a> {
+    source: &'a Source,
+    engine: Engine,
+}
+
+impl Check<'_> {
+    fn at(&self, path: &[Step]) -> impl Fn(String) -> Mistake {
+        move |why| self.source.mistake(path, why)
+    }
+
+    fn text(&self, text: &str, names: &[&str], path: &[Step]) -> Result<(), Mistake> {
+        self.engine
+            .text(text, names)
+            .map(drop)
+            .map_err(self.at(path))
+    }
+
+    fn arguments(&self, arguments: &[Argument], path: &[Step]) -> Result<(), Mistake> {
+        if arguments.is_empty() {
+            return Err(self
+                .source
+                .mistake(path, "a command needs at least a program"));
+        }
+        for (at, argument) in arguments.iter().enumerate() {
+            let path = [path, &[at.into()]].concat();
+            match argument {
+                Argument::One(text) => self.text(text, &NODE, &path)?,
+                Argument::Some(group) => {
+                    let with_item = [&NODE[..], &["item"]].concat();
+                    for expression in group.each.iter().chain(&group.when) {
+                        self.engine
+                            .expression(expression, &NODE)
+                            .map_err(self.at(&path))?;
+                    }
+                    for text in &group.args {
+                        self.text(text, &with_item, &path)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deployment(&self, definition: &Definition) -> Result<(), Mistake> {
+        for (at, upload) in definition.install.upload.iter().enumerate() {
+            let path = [Step::from("install"), "upload".into(), at.into()];
+            self.text(&upload.from, &NODE, &path)?;
+            self.text(&upload.to, &NODE, &path)?;
+            u32::from_str_radix(&upload.mode, 8).map_err(|_| {
+                let message = format!("`{}` is no mode in octal, such as `755`", upload.mode);
+                self.source
+                    .mistake(&[&path[..], &["mode".into()]].concat(), message)
+            })?;
+        }
+        for (file, content) in &definition.files {
+            self.text(content, &NODE, &["files".into(), file.as_str().into()])?;
+        }
+        for (at, folder) in definition.data.iter().enumerate() {
+            // What is emptied before a run must be deep enough not to be a folder of the host's.
+            if !folder.starts_with('/') || folder.contains("..") || folder.matches('/').count() < 2
+            {
+                let path = ["data".into(), at.into()];
+                let message = format!(
+                    "`{folder}` is emptied before a run: it must be absolute and at least two folders deep"
+                );
+                return Err(self.source.mistake(&path, message));
+            }
+        }
+        for (name, commands) in [
+            ("prepare", &definition.prepare),
+            ("settle", &definition.settle),
+        ] {
+            for (at, command) in commands.iter().enumerate() {
+                self.arguments(command, &[name.into(), at.into()])?;
+            }
+        }
+        self.arguments(&definition.daemon.argv, &["daemon".into(), "argv".into()])?;
+        for (name, value) in &definition.daemon.env {
+            self.text(
+                value,
+                &NODE,
+                &["daemon".into(), "env".into(), name.as_str().into()],
+            )?;
+        }
+        self.probe(definition, &definition.ready, "ready")?;
+        if let Some(failover) = &definition.failover {
+            self.arguments(&failover.promote, &["failover".into(), "promote".into()])?;
+        }
+        definition
+            .leader
+            .as_ref()
+            .map_or(Ok(()), |leader| self.probe(definition, leader, "leader"))
+    }
+
+    fn probe(&self, definition: &Definition, probe: &Probe, name: &str) -> Result<(), Mistake> {
+        let path = [Step::from(name)];
+        match (&probe.http, &probe.command) {
+            (Some(request), None) => {
+                let path = [name.into(), "http".into()];
+                CompiledRequest::compile(&self.engine, request, &NODE).map_err(self.at(&path))?;
+                if request.address.is_none() && definition.client.http.is_none() {
+                    return Err(self
+                        .source
+                        .mistake(&path, "needs an `address`, because the client is not HTTP"));
+                }
+            }
+            (None, Some(command)) => self.arguments(command, &[name.into(), "command".into()])?,
+            _ => {
+                return Err(self
+                    .source
+                    .mistake(&path, "needs exactly one of `http` and `command`"));
+            }
+        }
+        let path = [name.into(), "answer".into()];
+        self.engine
+            .expression(&probe.answer, &PROBE)
+            .map(drop)
+            .map_err(self.at(&path))
+    }
+
+    fn client(&self, definition: &Definition) -> Result<(), Mistake> {
+        let client = &definition.client;
+        match (&client.http, &client.exec) {
+            (Some(http), None) => self.text(
+                &http.address,
+                &NODE,
+                &["client".into(), "http".into(), "address".into()],
+            ),
+            (None, Some(exec)) => {
+                self.arguments(&exec.argv, &["client".into(), "exec".into(), "argv".into()])
+            }
+            _ => Err(self
+                .source
+                .mistake(&["client".into()], "needs exactly one of `http` and `exec`")),
+        }?;
+        Rules::compile(&self.engine, client.outcome.iter())
+            .map(drop)
+            .map_err(self.at(&["client".into(), "outcome".into()]))
+    }
+
+    fn operations(&self, definition: &Definition) -> Result<(), Mistake> {
+        for (name, operation) in &definition.operations {
+            let path = [Step::from("operations"), name.as_str().into()];
+            if definition.client.http.is_none() {
+                continue;
+            }
+            let Some(request) = &operation.request else {
+                return Err(self
+                    .source
+                    .mistake(&path, "needs a `request`: the client is HTTP"));
+            };
+            CompiledRequest::compile(&self.engine, request, &http::NAMES)
+                .map_err(self.at(&[&path[..], &["request".into()]].concat()))?;
+            let shared = &definition.client.outcome;
+            let rules = Rules::compile(&self.engine, operation.outcome.iter().chain(shared))
+                .map_err(self.at(&[&path[..], &["outcome".into()]].concat()))?;
+            if !rules.decide_all() {
+                return Err(self.source.mistake(
+                    &path,
+                    "some answers are left undecided: end the rules with `info: true`, here or \
+                     under `client`",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl System {
+    /// Refuses a workload whose operations the system does not know; the message names them.
+    pub fn check_operations<'a>(
+        &self,
+        needed: impl Iterator<Item = &'a str>,
+    ) -> Result<(), String> {
+        let known = &self.definition.operations;
+        let missing: Vec<&str> = needed.filter(|f| !known.contains_key(*f)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "the system `{}` does not say how to {} (it knows {})",
+            self.definition.name,
+            missing.join(", "),
+            known
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
+    }
+
+    /// Renders every template that deployment will use, to find what only a rendering shows.
+    pub fn try_out(&self) -> Result<(), String> {
+        for node in &self.nodes {
+            let context: Value = self.node_context(node);
+            super::argument::render(&self.engine, &self.definition.daemon.argv, &NODE, &context)?;
+        }
+        Ok(())
+    }
+}

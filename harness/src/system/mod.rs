@@ -1,0 +1,64 @@
+//! A system under test, as a YAML file describes it.
+//!
+//! Nothing in the harness is written for one system. How it gets onto a host, how it is started
+//! and found ready, who leads, and how each operation of a workload becomes a call and its answer
+//! an outcome, is data: [`Definition`] is that file, [`System`] the same compiled for a cluster,
+//! [`Client`] the part of it that speaks to the nodes.
+
+mod argument;
+mod client;
+mod definition;
+mod deploy;
+mod exec;
+mod find;
+mod http;
+mod lint;
+mod outcome;
+mod probe;
+mod template;
+
+use std::collections::BTreeMap;
+
+use minijinja::value::{Serde, Value};
+use serde::Serialize;
+
+pub use client::{Answer, Client, Connection, Outcome};
+pub use definition::Definition;
+pub use deploy::Deployment;
+pub use find::find;
+pub use lint::{check_parameters, compile};
+pub use probe::Probes;
+pub use template::Engine;
+
+/// A node of the cluster, as templates see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Node {
+    /// `n1`, `n2`, …
+    pub name: String,
+    /// 1, 2, …
+    pub id: u64,
+    /// Its address on the cluster's network.
+    pub address: String,
+}
+
+/// A system file, compiled for a cluster.
+#[derive(Debug)]
+pub struct System {
+    /// The file's content.
+    pub definition: Definition,
+    /// Its parameters, with what the playbook changed.
+    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// The nodes it is deployed to.
+    pub nodes: Vec<Node>,
+    /// The folder that relative paths in the file start from.
+    pub folder: std::path::PathBuf,
+    engine: Engine,
+}
+
+impl System {
+    /// What a template about one node may use: `node` and `nodes`.
+    fn node_context(&self, node: &Node) -> Value {
+        let (node, nodes) = (Value::from(Serde(node)), Value::from(Serde(&self.nodes)));
+        minijinja::context! { node, nodes }
+    }
+}

@@ -1,0 +1,126 @@
+//! From an answer to an outcome, by the rules of the system file.
+
+use minijinja::value::Value;
+
+use super::client::{Answer, Outcome};
+use super::definition::Rule;
+use super::template::{Engine, Expr, to_json};
+
+/// The names that an outcome's expressions may use.
+pub(super) const NAMES: [&str; 8] = [
+    "status", "json", "text", "key", "value", "f", "node", "process",
+];
+
+/// Rules, compiled.
+#[derive(Debug)]
+pub(super) struct Rules {
+    rules: Vec<CompiledRule>,
+    /// Whether any rule looks at the answer's body.
+    pub(super) uses_body: bool,
+}
+
+#[derive(Debug)]
+struct CompiledRule {
+    outcome: Outcome,
+    /// Always, when there is none.
+    when: Option<Expr>,
+    value: Option<Expr>,
+    error: Option<Expr>,
+    revision: Option<Expr>,
+}
+
+impl Rules {
+    /// Compiles an operation's rules and behind them the ones that all operations share.
+    pub(super) fn compile<'a>(
+        engine: &Engine,
+        rules: impl Iterator<Item = &'a Rule>,
+    ) -> Result<Rules, String> {
+        let rules = rules
+            .map(|rule| compile(engine, rule))
+            .collect::<Result<Vec<_>, _>>()?;
+        let uses_body = rules.iter().any(|rule| {
+            [&rule.when, &rule.value, &rule.error, &rule.revision]
+                .into_iter()
+                .flatten()
+                .any(|expression| expression.uses_body)
+        });
+        Ok(Rules { rules, uses_body })
+    }
+
+    /// Whether some rule always holds, so that no answer is left undecided.
+    pub(super) fn decide_all(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.is_none())
+    }
+
+    /// What an answer means. No rule, or one that cannot be evaluated, is an unknown outcome.
+    pub(super) fn apply(&self, context: &Value) -> Answer {
+        self.try_apply(context)
+            .unwrap_or_else(|why| Some(Answer::info(format!("outcome rule: {why}"))))
+            .unwrap_or_else(|| Answer::info("no outcome rule holds"))
+    }
+
+    fn try_apply(&self, context: &Value) -> Result<Option<Answer>, String> {
+        for rule in &self.rules {
+            if let Some(when) = &rule.when
+                && !when.eval(context)?.is_true()
+            {
+                continue;
+            }
+            let value = rule
+                .value
+                .as_ref()
+                .map(|value| value.eval(context))
+                .transpose()?;
+            let error = rule
+                .error
+                .as_ref()
+                .map(|error| error.eval(context))
+                .transpose()?;
+            let revision = rule
+                .revision
+                .as_ref()
+                .map(|it| it.eval(context))
+                .transpose()?;
+            return Ok(Some(Answer {
+                outcome: rule.outcome,
+                value: value.as_ref().map(to_json),
+                error: error
+                    .filter(|error| !error.is_undefined())
+                    .map(|error| error.to_string()),
+                revision: revision.and_then(|revision| revision.as_i64()),
+                unavailable: false,
+            }));
+        }
+        Ok(None)
+    }
+}
+
+fn compile(engine: &Engine, rule: &Rule) -> Result<CompiledRule, String> {
+    let given = [
+        (&rule.ok, Outcome::Ok),
+        (&rule.fail, Outcome::Fail),
+        (&rule.info, Outcome::Info),
+    ];
+    let mut given = given
+        .into_iter()
+        .filter_map(|(when, outcome)| Some((when.as_ref()?, outcome)));
+    let (Some((when, outcome)), None) = (given.next(), given.next()) else {
+        return Err("a rule needs exactly one of `ok`, `fail` and `info`".into());
+    };
+    let expression = |source: &Option<String>| {
+        source
+            .as_ref()
+            .map(|source| engine.expression(source, &NAMES))
+            .transpose()
+    };
+    Ok(CompiledRule {
+        outcome,
+        when: match when.0.trim() {
+            "true" => None,
+            source => Some(engine.expression(source, &NAMES)?),
+        },
+        value: expression(&rule.value)?,
+        error: expression(&rule.error)?,
+        revision: expression(&rule.revision)?,
+    })
+}

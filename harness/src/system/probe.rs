@@ -1,0 +1,157 @@
+//! Questions to the nodes: is one ready, who leads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use minijinja::value::Value;
+
+use super::argument;
+use super::definition::Probe;
+use super::http::{CompiledRequest, address_of, ask, plain_client};
+use super::lint::{NODE, PROBE};
+use super::template::Expr;
+use super::{Node, System};
+use crate::control::{Call, Control, Session};
+
+/// How long one question may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a node is asked that is not ready yet.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Asks the nodes of a system.
+#[derive(Debug)]
+pub struct Probes {
+    system: Arc<System>,
+    control: Arc<Control>,
+    client: reqwest::Client,
+    ready: Compiled,
+    leader: Option<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    probe: Probe,
+    request: Option<CompiledRequest>,
+    answer: Expr,
+}
+
+impl Probes {
+    /// Compiles a system's probes.
+    pub fn new(system: Arc<System>, control: Arc<Control>) -> Result<Probes, String> {
+        let definition = &system.definition;
+        Ok(Probes {
+            ready: compile(&system, &definition.ready)?,
+            leader: definition
+                .leader
+                .as_ref()
+                .map(|it| compile(&system, it))
+                .transpose()?,
+            client: plain_client(reqwest::header::HeaderMap::new())?,
+            control,
+            system,
+        })
+    }
+
+    /// Waits until a node says that it is ready; else what it said last.
+    pub async fn wait_ready(&self, node: &Node) -> Result<(), String> {
+        let within = self.ready.probe.within.0;
+        let deadline = Instant::now() + within;
+        loop {
+            let said = match self.ask(&self.ready, node).await {
+                Ok(answer) if answer.is_true() => return Ok(()),
+                Ok(_) => "it says that it is not ready".to_owned(),
+                Err(why) => why,
+            };
+            if Instant::now() >= deadline {
+                let within = within.as_secs_f64();
+                return Err(format!(
+                    "{} was not ready within {within} s: {said}",
+                    node.name
+                ));
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Whether a node says that it is ready now.
+    pub async fn is_ready(&self, node: &Node) -> bool {
+        self.ask(&self.ready, node)
+            .await
+            .is_ok_and(|answer| answer.is_true())
+    }
+
+    /// Whether the system can be asked who leads.
+    pub fn knows_leader(&self) -> bool {
+        self.leader.is_some()
+    }
+
+    /// The node that most nodes hold for the leader, if any does for any.
+    pub async fn leader(&self) -> Option<String> {
+        let leader = self.leader.as_ref()?;
+        let asked = self.system.nodes.iter().map(|node| self.ask(leader, node));
+        let mut votes: Vec<(usize, &Node)> = Vec::new();
+        for answer in futures::future::join_all(asked).await {
+            let Some(node) = answer.ok().and_then(|answer| self.named(&answer)) else {
+                continue;
+            };
+            match votes.iter_mut().find(|(_, voted)| voted.name == node.name) {
+                Some((count, _)) => *count += 1,
+                None => votes.push((1, node)),
+            }
+        }
+        votes
+            .into_iter()
+            .max_by_key(|(count, _)| *count)
+            .map(|(_, node)| node.name.clone())
+    }
+
+    /// The node that an answer means: by its name, its id, or the address.
+    fn named(&self, answer: &Value) -> Option<&Node> {
+        let text = answer.to_string();
+        self.system
+            .nodes
+            .iter()
+            .find(|node| node.name == text || node.id.to_string() == text || node.address == text)
+    }
+
+    async fn ask(&self, compiled: &Compiled, node: &Node) -> Result<Value, String> {
+        let context = self.system.node_context(node);
+        let (status, body) = match (
+            &compiled.request,
+            &compiled.probe.http,
+            &compiled.probe.command,
+        ) {
+            (Some(request), Some(http), _) => {
+                let address = address_of(&self.system, http, node)?;
+                ask(&self.client, request, &address, &context, QUESTION_TIMEOUT).await?
+            }
+            (_, _, Some(command)) => {
+                let argv = argument::render(&self.system.engine, command, &NODE, &context)?;
+                let call = Call::new(argv).limit(QUESTION_TIMEOUT * 3);
+                let session: &Session = self.control.host(&node.name);
+                let output = session
+                    .attempt(call)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                (output.code.unwrap_or(-1) as u16, output.stdout.into_bytes())
+            }
+            _ => return Err("the probe asks nothing".into()),
+        };
+        let json: Value = serde_json::from_slice(&body).unwrap_or(Value::UNDEFINED);
+        let text = String::from_utf8_lossy(&body);
+        let context = minijinja::context! { status, json, text, ..context };
+        compiled.answer.eval(&context)
+    }
+}
+
+fn compile(system: &System, probe: &Probe) -> Result<Compiled, String> {
+    let request = probe.http.as_ref();
+    Ok(Compiled {
+        request: request
+            .map(|request| CompiledRequest::compile(&system.engine, request, &NODE))
+            .transpose()?,
+        answer: system.engine.expression(&probe.answer, &PROBE)?,
+        probe: probe.clone(),
+    })
+}
