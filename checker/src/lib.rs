@@ -38,16 +38,15 @@ mod verdict;
 mod wording;
 
 pub use bank::Bank;
+pub use model::{Effect, Observed, Specification};
 pub use options::{Budget, Model, Options};
 pub use verdict::{Anomaly, Figures, KeyReport, Report, Verdict};
 
 use history::History;
 
-/// Decides whether the history is consistent with the model.
+/// Decides whether the history is consistent with the model that the options name.
 pub fn check(history: &History, options: &Options) -> Report {
-    let started = std::time::Instant::now();
-    let mut report = match options.model {
-        Model::Register => linear::check(history, options),
+    timed(history, || match options.model {
         Model::ListAppend => txn::check(history, options, txn::Data::Lists),
         Model::RwRegister => txn::check(history, options, txn::Data::Registers),
         Model::SetFull => set::check(history, options),
@@ -60,7 +59,20 @@ pub fn check(history: &History, options: &Options) -> Report {
         Model::FencedLock => lock::check(history, options),
         Model::Log => log::check(history, options),
         Model::Stats => stats::check(history, options),
-    };
+        _ => linear::check(history, options),
+    })
+}
+
+/// Decides whether the history is linearizable to a specification of your own. The model that the
+/// options name, and their initial value, are not used.
+pub fn check_with<M: Specification>(model: &M, history: &History, options: &Options) -> Report {
+    timed(history, || linear::check_objects(model, history, options))
+}
+
+/// Adds to a report what every report has.
+fn timed(history: &History, check: impl FnOnce() -> Report) -> Report {
+    let started = std::time::Instant::now();
+    let mut report = check();
     report.notes.extend(history.notes().iter().cloned());
     report.figures.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     report

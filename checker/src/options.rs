@@ -13,12 +13,34 @@ use crate::txn::Expect;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Model {
-    /// Linearizable register: `read`, `write`, `cas`. One per key.
+    /// Linearizable register per key: `read`, `write v`, `cas [old, new]`.
     Register,
     /// Transactions on lists: `append` and `r`.
     ListAppend,
     /// Transactions on registers: `w` and `r`.
     RwRegister,
+    /// Linearizable string per key: `get`, `put`, `append`.
+    Kv,
+    /// Linearizable registers changed together: `txn [[read|write, key, value] …]`.
+    MultiRegister,
+    /// Linearizable set per key: `add v`, `remove v`, `contains v`, `read`.
+    Set,
+    /// Linearizable counter per key: `add n`, `inc`, `dec`, `add-and-get n`, `read`.
+    Counter,
+    /// Linearizable first-in first-out queue per key: `enqueue v`, `dequeue`.
+    Queue,
+    /// Linearizable stack per key: `push v`, `pop`.
+    Stack,
+    /// Linearizable priority queue per key, the least first: `insert v`, `extract`.
+    PriorityQueue,
+    /// Linearizable lock per key that anybody may release: `acquire`, `release`.
+    Mutex,
+    /// Linearizable lock per key that its owner (the value, or the process) must release.
+    Lock,
+    /// Lease per key with fencing tokens: `acquire` answers a token, `renew t`, `release t`.
+    Lease,
+    /// Linearizable append-only log per key: `append v`, `read`.
+    AppendLog,
     /// Elements once added stay: lost, stale, never read, duplicated.
     SetFull,
     /// What was enqueued comes out, once, in any order.
@@ -45,6 +67,17 @@ impl Model {
     /// All that there are.
     pub const ALL: &[Model] = &[
         Model::Register,
+        Model::Kv,
+        Model::MultiRegister,
+        Model::Set,
+        Model::Counter,
+        Model::Queue,
+        Model::Stack,
+        Model::PriorityQueue,
+        Model::Mutex,
+        Model::Lock,
+        Model::Lease,
+        Model::AppendLog,
         Model::ListAppend,
         Model::RwRegister,
         Model::SetFull,
@@ -65,6 +98,17 @@ impl Model {
             Model::Register => "register",
             Model::ListAppend => "list-append",
             Model::RwRegister => "rw-register",
+            Model::Kv => "kv",
+            Model::MultiRegister => "multi-register",
+            Model::Set => "set",
+            Model::Counter => "counter",
+            Model::Queue => "queue",
+            Model::Stack => "stack",
+            Model::PriorityQueue => "priority-queue",
+            Model::Mutex => "mutex",
+            Model::Lock => "lock",
+            Model::Lease => "lease",
+            Model::AppendLog => "append-log",
             Model::SetFull => "set-full",
             Model::TotalQueue => "total-queue",
             Model::CounterBounds => "counter-bounds",
@@ -122,6 +166,8 @@ impl Default for Budget {
 }
 
 /// How to check.
+// Each is a switch of its own, on the command line too.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What against.
@@ -130,6 +176,9 @@ pub struct Options {
     pub by_key: bool,
     /// What the object holds before the first op.
     pub initial: Value,
+    /// Whether every failed `cas` says that the value differed. Otherwise only those do whose
+    /// error is `mismatch`.
+    pub failed_cas_differs: bool,
     /// What may be spent.
     pub budget: Budget,
     /// Threads; none: as many as there are cores.
@@ -151,6 +200,7 @@ impl Options {
             model,
             by_key: true,
             initial: Value::Null,
+            failed_cas_differs: false,
             budget: Budget::default(),
             threads: None,
             explain: true,
@@ -158,5 +208,11 @@ impl Options {
             transactions: Expect::default(),
             bank: Bank::default(),
         }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options::new(Model::Register)
     }
 }

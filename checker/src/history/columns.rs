@@ -263,7 +263,6 @@ impl History {
         &self.values
     }
 
-    #[allow(dead_code)]
     pub(crate) fn values_mut(&mut self) -> &mut Values {
         &mut self.values
     }
@@ -275,6 +274,19 @@ impl History {
 
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// Notes where time runs backwards. The order of the ops counts, not their times.
+    pub(crate) fn note_time_order(&mut self) {
+        let backwards = |pair: &[u64]| pair[1] < pair[0];
+        let times = self.time.windows(2).filter(|pair| backwards(pair)).count();
+        if let Some(row) = self.time.windows(2).position(backwards) {
+            let (before, after, index) = (self.time[row], self.time[row + 1], self.index(row + 1));
+            self.note(format!(
+                "time runs backwards at op {index}, from {before} to {after} ns ({times} times in \
+                 all): the order of the ops is taken as it stands"
+            ));
+        }
     }
 
     /// Bytes held.

@@ -5,54 +5,125 @@
 //! {"index":0,"time":1234567,"process":3,"type":"invoke","f":"write","key":"k1","value":5}
 //! ```
 //! The header may be missing. A last line without its newline that is no op is a torn write: it is
-//! left out and noted.
+//! left out and noted. Lines as we write them are read by hand, straight into columns; what is out
+//! of the ordinary (escapes, floats, maps, unknown fields) goes through `serde_json`.
 
 use std::io::{BufRead, Write};
 
 use super::columns::History;
 use super::error::ReadError;
-use super::op::Op;
+use super::op::{Op, Process, Type};
+use super::scan::Scanner;
+use super::values::ValueId;
 
 /// The first line of a recording.
 pub const HEADER: &str = r#"{"ordeal":"history","version":1}"#;
 
 /// Reads a whole recording.
-pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
-    let mut history = History::new();
-    let mut text = Vec::new();
-    let mut line = 0u64;
-    loop {
-        text.clear();
-        if input.read_until(b'\n', &mut text)? == 0 {
-            return Ok(history);
-        }
-        line += 1;
-        let torn = text.last() != Some(&b'\n');
-        let body = text.trim_ascii();
-        if body.is_empty() || (line == 1 && is_header(body, line)?) {
-            continue;
-        }
-        match serde_json::from_slice::<Op>(body) {
-            Ok(op) => history.push(&op),
-            Err(_) if torn => {
-                history.note(format!(
-                    "line {line} is torn ({} bytes without a newline): left out",
-                    text.len()
-                ));
+pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+    let mut reader = Reader::default();
+    reader.feed(input)?;
+    Ok(reader.finish())
+}
+
+/// Reads a recording as it grows: only whole lines are taken, what is left waits for more.
+#[derive(Default)]
+pub struct Reader {
+    history: History,
+    line: u64,
+    /// The line that the buffers' border cut.
+    cut: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Reader {
+    /// Takes all that the input has.
+    pub fn feed(&mut self, mut input: impl BufRead) -> Result<(), ReadError> {
+        loop {
+            let buffer = input.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(());
             }
-            Err(error) => {
-                return Err(ReadError::Syntax {
-                    line,
-                    column: error.column() as u64,
-                    expected: "an op".into(),
-                    found: error.to_string(),
-                });
+            let taken = buffer.len();
+            let mut rest = buffer;
+            while let Some(end) = memchr::memchr(b'\n', rest) {
+                let (line, after) = rest.split_at(end);
+                if self.cut.is_empty() {
+                    self.line(line)?;
+                } else {
+                    self.cut.extend_from_slice(line);
+                    let whole = std::mem::take(&mut self.cut);
+                    self.line(&whole)?;
+                }
+                rest = &after[1..];
             }
+            self.cut.extend_from_slice(rest);
+            input.consume(taken);
+        }
+    }
+
+    /// What was read so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The whole history; a torn last line is left out and noted.
+    pub fn finish(mut self) -> History {
+        let torn = std::mem::take(&mut self.cut);
+        if !torn.trim_ascii().is_empty() && self.line(&torn).is_err() {
+            self.history.note(format!(
+                "line {} is torn ({} bytes, no end of line): left out",
+                self.line,
+                torn.len()
+            ));
+        }
+        self.history.note_time_order();
+        self.history
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), ReadError> {
+        self.line += 1;
+        if fast(line, &mut self.history, &mut self.scratch).is_some() {
+            return Ok(());
+        }
+        let body = line.trim_ascii();
+        if body.is_empty() || (self.line == 1 && is_header(body)?) {
+            return Ok(());
+        }
+        let mut op: Op = serde_json::from_slice(body).map_err(|error| self.syntax(line, &error))?;
+        if !has_time(body) {
+            op.time = self.history.len() as u64;
+        }
+        self.history.push(&op);
+        Ok(())
+    }
+
+    fn syntax(&self, line: &[u8], error: &serde_json::Error) -> ReadError {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let (found, expected) = match message.split_once(", expected ") {
+            Some((found, expected)) => (found.to_owned(), expected.to_owned()),
+            None => (
+                message.to_owned(),
+                "an op: {\"process\":…,\"type\":…,\"f\":…}".into(),
+            ),
+        };
+        let blank = line.len() - line.trim_ascii_start().len();
+        let column = (blank + error.column()) as u64;
+        ReadError::Syntax {
+            line: self.line,
+            column,
+            expected,
+            found,
         }
     }
 }
 
-fn is_header(line: &[u8], number: u64) -> Result<bool, ReadError> {
+fn has_time(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b"\"time\"").is_some()
+}
+
+fn is_header(line: &[u8]) -> Result<bool, ReadError> {
     #[derive(serde::Deserialize)]
     struct Header {
         ordeal: String,
@@ -65,11 +136,65 @@ fn is_header(line: &[u8], number: u64) -> Result<bool, ReadError> {
         return Ok(true);
     }
     Err(ReadError::Syntax {
-        line: number,
+        line: 1,
         column: 1,
         expected: "a history of version 1".into(),
         found: format!("{} of version {}", header.ordeal, header.version),
     })
+}
+
+/// Reads an ordinary line into the columns. None: nothing was taken, the line is out of the ordinary.
+fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()> {
+    let mut scan = Scanner::new(line);
+    scan.expect(b'{')?;
+    let row = history.len() as u64;
+    let (mut index, mut time) = (row, row);
+    let (mut process, mut type_, mut f) = (None, None, None);
+    let (mut key, mut value) = (ValueId::NULL, ValueId::NULL);
+    let (mut error, mut node, mut revision) = (None, None, None);
+    loop {
+        let name = scan.plain_string()?;
+        scan.expect(b':')?;
+        match name {
+            "index" => index = scan.unsigned()?,
+            "time" => time = scan.unsigned()?,
+            "process" if scan.peek() == Some(b'"') => {
+                process = Some((scan.plain_string()? == "nemesis").then_some(Process::NEMESIS)?);
+            }
+            "process" => {
+                let number = u32::try_from(scan.unsigned()?).ok()?;
+                process = Some((number != Process::NEMESIS).then_some(number)?);
+            }
+            "type" => type_ = Some(Type::from_name(scan.plain_string()?.as_bytes())?),
+            "f" => f = Some(scan.plain_string()?),
+            "key" => key = scan.value(history.values_mut(), scratch)?,
+            "value" => value = scan.value(history.values_mut(), scratch)?,
+            "error" => error = Some(scan.plain_string()?),
+            "node" => node = Some(scan.plain_string()?),
+            "revision" => revision = Some(scan.unsigned()?),
+            _ => return None,
+        }
+        match scan.next()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    scan.at_end()?;
+    let (process, type_, f) = (process?, type_?, f?);
+    let f = history.function(f);
+    let row = history.push_row(time, process, type_, f, key, value);
+    history.set_index(row, index);
+    if let Some(error) = error {
+        history.set_error(row, error);
+    }
+    if let Some(node) = node {
+        history.set_node(row, node);
+    }
+    if let Some(revision) = revision {
+        history.set_revision(row, revision);
+    }
+    Some(())
 }
 
 /// Writes a recording, header first.

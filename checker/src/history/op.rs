@@ -103,7 +103,6 @@ impl Type {
         }
     }
 
-    #[allow(dead_code)]
     pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL
             .into_iter()

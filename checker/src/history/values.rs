@@ -37,11 +37,6 @@ impl ValueId {
             .then_some(ValueId(INTEGER | (integer as u32 & !INTEGER)))
     }
 
-    #[allow(dead_code)]
-    pub(crate) fn from_raw(raw: u32) -> ValueId {
-        ValueId(raw)
-    }
-
     /// The bare number: dense among interned values, dense among small integers.
     pub(crate) fn raw(self) -> u32 {
         self.0

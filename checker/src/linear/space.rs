@@ -1,18 +1,12 @@
 //! A model as the search engines see it: states and operations are numbers.
 
-use crate::model::register::{Action, NEVER, Operation};
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
 
-/// How an operation treats the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Never changes it: may go as soon as it can.
-    Observes,
-    /// Always possible, and what it leaves does not depend on what was there.
-    Overwrites,
-    /// Anything else.
-    Updates,
-}
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashTable};
+
+use crate::model::register::{Action, NEVER, Operation};
+use crate::model::{Effect, Specification};
 
 /// States and classes of interchangeable operations, numbered, and how they go together.
 pub(crate) trait Space {
@@ -24,6 +18,14 @@ pub(crate) trait Space {
     fn effect(&self, class: u32) -> Effect;
     /// Number of classes.
     fn classes(&self) -> usize;
+    /// A hint: whether the state looks like one on the way to where the class can go.
+    fn leads_to(&self, _state: u32, _class: u32) -> bool {
+        false
+    }
+    /// Bytes held.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// One operation: where it stands in time and what it is.
@@ -90,5 +92,87 @@ impl Space for RegisterSpace {
 
     fn classes(&self) -> usize {
         self.actions.len()
+    }
+}
+
+/// Any specification, its states numbered as they are met.
+pub(crate) struct Numbered<'a, M: Specification> {
+    model: &'a M,
+    classes: &'a [M::Op],
+    effects: Vec<Effect>,
+    states: Vec<M::State>,
+    known: HashTable<u32>,
+    steps: HashMap<(u32, u32), u32, FixedState>,
+    hasher: FixedState,
+}
+
+/// In place of a state: there is none.
+const IMPOSSIBLE: u32 = u32::MAX;
+
+impl<'a, M: Specification> Numbered<'a, M> {
+    pub(crate) fn new(model: &'a M, classes: &'a [M::Op]) -> Self {
+        let mut space = Numbered {
+            model,
+            classes,
+            effects: classes.iter().map(|op| model.effect(op)).collect(),
+            states: Vec::new(),
+            known: HashTable::new(),
+            steps: HashMap::default(),
+            hasher: FixedState::default(),
+        };
+        space.number(model.initial());
+        space
+    }
+
+    fn number(&mut self, state: M::State) -> u32 {
+        let (states, hasher) = (&self.states, &self.hasher);
+        let hash = hasher.hash_one(&state);
+        if let Some(&number) = self.known.find(hash, |&it| states[it as usize] == state) {
+            return number;
+        }
+        let number = self.states.len() as u32;
+        self.known
+            .insert_unique(hash, number, |&it| hasher.hash_one(&states[it as usize]));
+        self.states.push(state);
+        number
+    }
+}
+
+impl<M: Specification> Space for Numbered<'_, M> {
+    fn initial(&self) -> u32 {
+        0
+    }
+
+    fn step(&mut self, state: u32, class: u32) -> Option<u32> {
+        if let Some(&next) = self.steps.get(&(state, class)) {
+            return (next != IMPOSSIBLE).then_some(next);
+        }
+        let next = self
+            .model
+            .step(&self.states[state as usize], &self.classes[class as usize]);
+        let next = next.map_or(IMPOSSIBLE, |next| self.number(next));
+        self.steps.insert((state, class), next);
+        (next != IMPOSSIBLE).then_some(next)
+    }
+
+    fn effect(&self, class: u32) -> Effect {
+        self.effects[class as usize]
+    }
+
+    fn classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    fn leads_to(&self, state: u32, class: u32) -> bool {
+        self.model
+            .leads_to(&self.states[state as usize], &self.classes[class as usize])
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        // What states hold outside themselves is not known; twice their own size is a guess.
+        let bytes = self.states.capacity() * size_of::<M::State>() * 3
+            + self.known.capacity() * 5
+            + self.steps.capacity() * 14;
+        bytes as u64
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Shape {
     pub(super) clients: usize,
     pub(super) unique: bool,
     pub(super) differs: bool,
+    /// One in so many completed operations has an unknown outcome.
+    pub(super) unknown_one_in: u32,
 }
 
 /// A small random register history. It is legal as run, then mutated in half of the cases.
@@ -90,7 +92,7 @@ pub(super) fn draw(rng: &mut StdRng, shape: Shape) -> Vec<Operation> {
                 };
                 state = operation.action.step(state).expect("drawn to be legal");
                 open[client] = Some((number, true));
-                if rng.random_range(0..8) == 0 {
+                if rng.random_range(0..shape.unknown_one_in) == 0 {
                     open[client] = None;
                 }
             }
@@ -123,7 +125,7 @@ fn mutate(rng: &mut StdRng, operations: &mut Vec<Operation>) {
             };
             match &mut operations[at].action {
                 Action::Read(value) | Action::Cas(value, _) | Action::Differs(value) => {
-                    *value = seen
+                    *value = seen;
                 }
                 Action::Write(_) => {}
             }
@@ -166,11 +168,18 @@ mod tests {
     use super::*;
     use crate::linear::budget::{Meter, Purse};
     use crate::linear::space::RegisterSpace;
-    use crate::linear::{frontier, zones};
+    use crate::linear::{certificate, frontier, search, zones};
     use crate::options::Budget;
 
     fn purse() -> Purse {
-        Purse::new(&Budget::default(), std::time::Instant::now())
+        let time = std::time::Duration::from_secs(3600);
+        Purse::new(
+            &Budget {
+                time,
+                ..Budget::default()
+            },
+            std::time::Instant::now(),
+        )
     }
 
     #[test]
@@ -178,10 +187,14 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(seed());
         let purse = purse();
         let (mut decided, mut invalid) = (0, 0);
-        for round in 0..120_000 {
+        let rounds = std::env::var("ORDEAL_ROUNDS")
+            .ok()
+            .and_then(|text| text.parse().ok());
+        for round in 0..rounds.unwrap_or(150_000) {
             let shape = Shape {
-                operations: rng.random_range(1..9),
-                clients: rng.random_range(1..5),
+                operations: rng.random_range(1..11),
+                clients: rng.random_range(1..7),
+                unknown_one_in: [2, 4, 8, 100][round % 5 % 4],
                 unique: round % 4 != 0,
                 differs: round % 7 == 0,
             };
@@ -191,11 +204,22 @@ mod tests {
             invalid += usize::from(!expected);
             let told = frontier::check(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
             assert_eq!(told, Ok(expected), "frontier on {operations:?}");
-            match zones::check(&operations, 0) {
+            let answer = search::search(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
+            match answer.expect("the purse is full") {
+                search::Answer::Linearization(order) => {
+                    assert!(expected, "search finds {order:?} on {operations:?}");
+                    let replayed = certificate::replay(&mut space, &timed, &order);
+                    assert_eq!(replayed, Ok(()), "{order:?} of {operations:?}");
+                }
+                answer => assert!(!expected, "search finds {answer:?} on {operations:?}"),
+            }
+            match zones::check(&operations, 0, true) {
                 zones::Outcome::NotUnique => {}
-                zones::Outcome::Valid(_) => {
+                zones::Outcome::Valid(order) => {
                     decided += 1;
-                    assert!(expected, "zones find valid: {operations:?}");
+                    let order = order.expect("it was asked for");
+                    let replayed = certificate::replay(&mut space, &timed, &order);
+                    assert_eq!(replayed, Ok(()), "{order:?} of {operations:?}");
                 }
                 zones::Outcome::Invalid(why) => {
                     decided += 1;

@@ -34,19 +34,12 @@ use crate::model::register::{Action, NEVER, Operation};
 /// What zones can say.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// A linearization: operation numbers in order.
-    Valid(Order),
+    /// It is linearizable; in this order, if one was asked for.
+    Valid(Option<Vec<u32>>),
     /// These operations cannot all be, and why.
     Invalid(Violation),
     /// A value that was seen was, or may have been, written more than once.
     NotUnique,
-}
-
-/// The order of blocks, from which the linearization is written out on demand.
-#[derive(Debug, PartialEq, Eq, Default)]
-pub(crate) struct Order {
-    /// First operation of each block, in order; [`NONE`] for the block of the initial value.
-    pub(crate) roots: Vec<u32>,
 }
 
 /// Why the zones clash.
@@ -191,10 +184,13 @@ impl Zone {
     }
 }
 
-/// Decides one register.
-pub(crate) fn check(operations: &[Operation], initial: u32) -> Outcome {
+/// Decides one register; `certify` asks for an order too.
+pub(crate) fn check(operations: &[Operation], initial: u32, certify: bool) -> Outcome {
     match Zones::new(operations, initial) {
-        Ok(zones) => zones.decide(),
+        Ok(zones) => match zones.decide() {
+            Ok(sorted) => Outcome::Valid(certify.then(|| zones.linearization(&sorted))),
+            Err(violation) => Outcome::Invalid(violation),
+        },
         Err(outcome) => outcome,
     }
 }
@@ -348,15 +344,12 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn decide(&self) -> Outcome {
+    fn decide(&self) -> Result<Vec<Zone>, Violation> {
         let mut zones = Vec::with_capacity(self.operations.len() / 2 + 1);
         let mut linked = 0usize;
         let initial = &self.clusters[self.initial];
         if initial.seen {
-            match self.zone(NONE, self.initial, &mut linked) {
-                Ok(zone) => zones.push(zone),
-                Err(violation) => return Outcome::Invalid(violation),
-            }
+            zones.push(self.zone(NONE, self.initial, &mut linked)?);
         }
         let mut cas = 0;
         for (number, operation) in self.operations.iter().enumerate() {
@@ -379,13 +372,10 @@ impl<'a> Zones<'a> {
                 }
                 continue;
             }
-            match self.zone(number as u32, slot, &mut linked) {
-                Ok(zone) => zones.push(zone),
-                Err(violation) => return Outcome::Invalid(violation),
-            }
+            zones.push(self.zone(number as u32, slot, &mut linked)?);
         }
         if linked < cas {
-            return Outcome::Invalid(self.circle());
+            return Err(self.circle());
         }
         self.sweep(zones)
     }
@@ -481,23 +471,73 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn sweep(&self, mut zones: Vec<Zone>) -> Outcome {
+    fn sweep(&self, mut zones: Vec<Zone>) -> Result<Vec<Zone>, Violation> {
         zones.sort_unstable_by_key(Zone::lower);
         let mut forward: Option<&Zone> = None;
         for zone in &zones {
             if let Some(last) = forward
                 && last.greatest_invoke > zone.least_return
             {
-                return Outcome::Invalid(self.clash(last, zone));
+                return Err(self.clash(last, zone));
             }
             let is_forward = zone.least_return < zone.greatest_invoke;
             if is_forward && forward.is_none_or(|it| it.greatest_invoke < zone.greatest_invoke) {
                 forward = Some(zone);
             }
         }
-        Outcome::Valid(Order {
-            roots: zones.iter().map(|zone| zone.root).collect(),
-        })
+        Ok(zones)
+    }
+
+    /// Writes out the blocks one after the other, readers of one value by invocation.
+    fn linearization(&self, sorted: &[Zone]) -> Vec<u32> {
+        let mut starts = vec![0u32; self.clusters.len() + 1];
+        let read_slot = |operation: &Operation| match operation.action {
+            Action::Read(value) => Some(self.slots.of(value)),
+            _ => None,
+        };
+        for slot in self.operations.iter().filter_map(read_slot) {
+            starts[slot + 1] += 1;
+        }
+        for slot in 0..self.clusters.len() {
+            starts[slot + 1] += starts[slot];
+        }
+        let mut readers = vec![0u32; starts[self.clusters.len()] as usize];
+        let mut next = starts.clone();
+        for (number, operation) in self.operations.iter().enumerate() {
+            if let Some(slot) = read_slot(operation) {
+                readers[next[slot] as usize] = number as u32;
+                next[slot] += 1;
+            }
+        }
+        let mut order = Vec::with_capacity(self.operations.len());
+        for zone in sorted {
+            let mut slot = self.initial;
+            if zone.root != NONE {
+                order.push(zone.root);
+                let root = &self.operations[zone.root as usize];
+                let Action::Write(value) = root.action else {
+                    unreachable!("a write is a root")
+                };
+                slot = self.slots.of(value);
+                if !self.clusters[slot].seen {
+                    continue;
+                }
+            }
+            loop {
+                let readers = &readers[starts[slot] as usize..starts[slot + 1] as usize];
+                order.extend_from_slice(readers);
+                let cas = self.clusters[slot].next;
+                if cas == NONE {
+                    break;
+                }
+                order.push(cas);
+                let Action::Cas(_, new) = self.operations[cas as usize].action else {
+                    unreachable!("only a cas replaces")
+                };
+                slot = self.slots.of(new);
+            }
+        }
+        order
     }
 
     fn clash(&self, first: &Zone, second: &Zone) -> Violation {

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use crate::history::{Call, Calls, History, Outcome, ValueId, Values};
+use crate::options::Options;
 
 /// Stands for a return that never came.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -51,7 +52,8 @@ pub(crate) struct Operation {
 pub(crate) struct Decoder<'a> {
     history: &'a History,
     functions: Vec<Function>,
-    mismatch: Vec<u32>,
+    /// Rows of failed `cas` that say so; none: all do.
+    mismatch: Option<Vec<u32>>,
     foreign: HashMap<String, u32>,
 }
 
@@ -64,7 +66,7 @@ enum Function {
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(history: &'a History) -> Self {
+    pub(crate) fn new(history: &'a History, failed_cas_differs: bool) -> Self {
         let functions = history.functions().iter().map(|name| match name.as_str() {
             "read" | "r" => Function::Read,
             "write" | "w" => Function::Write,
@@ -73,7 +75,7 @@ impl<'a> Decoder<'a> {
         });
         Decoder {
             functions: functions.collect(),
-            mismatch: history.rows_with_error("mismatch"),
+            mismatch: (!failed_cas_differs).then(|| history.rows_with_error("mismatch")),
             foreign: HashMap::new(),
             history,
         }
@@ -97,9 +99,7 @@ impl<'a> Decoder<'a> {
                     self.complaint(call, &format!("a cas of [old, new], found {found}"))
                 })?;
                 match outcome {
-                    Outcome::Fail if self.mismatch.binary_search(&call.complete).is_ok() => {
-                        Action::Differs(old)
-                    }
+                    Outcome::Fail if self.differs(call) => Action::Differs(old),
                     Outcome::Fail => return Ok(None),
                     _ => Action::Cas(old, new),
                 }
@@ -116,6 +116,11 @@ impl<'a> Decoder<'a> {
             ret,
             action,
         }))
+    }
+
+    fn differs(&self, call: Call) -> bool {
+        let told = |rows: &Vec<u32>| rows.binary_search(&call.complete).is_ok();
+        self.mismatch.as_ref().is_none_or(told)
     }
 
     fn complaint(&self, call: Call, expected: &str) -> String {
@@ -164,8 +169,9 @@ pub(crate) struct Registers {
 
 impl Registers {
     /// Splits a history by key. Operations without effect are left out.
-    pub(crate) fn of(history: &History, calls: &Calls, by_key: bool) -> Result<Self, String> {
-        let mut decoder = Decoder::new(history);
+    pub(crate) fn of(history: &History, calls: &Calls, options: &Options) -> Result<Self, String> {
+        let by_key = options.by_key;
+        let mut decoder = Decoder::new(history, options.failed_cas_differs);
         let mut numbers: HashMap<u32, u32, foldhash::fast::FixedState> = HashMap::default();
         let mut keys = Vec::new();
         let mut found = Vec::with_capacity(calls.len());

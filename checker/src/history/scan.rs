@@ -1,0 +1,152 @@
+//! Reads the plain part of JSON by hand: no escapes, no floats, no maps. What it cannot read it
+//! declines, and the caller asks a whole parser.
+
+use super::values::{ValueId, Values};
+
+pub(super) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Scanner { text, at: 0 }
+    }
+
+    /// The next byte that is not blank, not taken.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        loop {
+            match *self.text.get(self.at)? {
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
+    }
+
+    /// The next byte that is not blank.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    pub(super) fn expect(&mut self, wanted: u8) -> Option<()> {
+        (self.next()? == wanted).then_some(())
+    }
+
+    pub(super) fn at_end(&mut self) -> Option<()> {
+        self.peek().is_none().then_some(())
+    }
+
+    /// A string of printable ASCII without escapes.
+    #[inline]
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        self.expect(b'"')?;
+        let from = self.at;
+        loop {
+            match *self.text.get(self.at)? {
+                b'"' => break,
+                b'\\' | 0..0x20 | 0x80.. => return None,
+                _ => self.at += 1,
+            }
+        }
+        let text = &self.text[from..self.at];
+        self.at += 1;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// An integer without sign, at most 19 digits.
+    #[inline]
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
+        self.peek()?;
+        let from = self.at;
+        let mut number = 0u64;
+        while let Some(digit) = self.text.get(self.at).filter(|it| it.is_ascii_digit()) {
+            number = number
+                .wrapping_mul(10)
+                .wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+        }
+        let digits = self.at - from;
+        let leading_zero = digits > 1 && self.text[from] == b'0';
+        let goes_on = matches!(self.text.get(self.at), Some(b'.' | b'e' | b'E'));
+        ((1..=19).contains(&digits) && !leading_zero && !goes_on).then_some(number)
+    }
+
+    fn integer(&mut self) -> Option<i64> {
+        let negative = self.peek()? == b'-';
+        if negative {
+            self.at += 1;
+            if !self.text.get(self.at)?.is_ascii_digit() {
+                return None;
+            }
+        }
+        let number = i64::try_from(self.unsigned()?).ok()?;
+        // Minus zero is a float.
+        (!negative || number != 0).then_some(if negative { -number } else { number })
+    }
+
+    /// Null, an integer, a plain string, a boolean, or lists of those.
+    #[inline]
+    pub(super) fn value(&mut self, values: &mut Values, scratch: &mut Vec<u8>) -> Option<ValueId> {
+        match self.peek()? {
+            b'n' => self.word(b"null").map(|()| ValueId::NULL),
+            b'0'..=b'9' | b'-' => self.integer().map(|integer| values.integer(integer)),
+            b'"' => {
+                let from = self.at;
+                self.plain_string()?;
+                Some(values.canonical(&self.text[from..self.at]))
+            }
+            _ => {
+                scratch.clear();
+                self.canonical(scratch, 0)?;
+                Some(values.canonical(scratch))
+            }
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        let found = self.text[self.at..].starts_with(word);
+        self.at += word.len();
+        found.then_some(())
+    }
+
+    /// Copies a value without its blanks.
+    fn canonical(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
+        const DEPTH_MAX: u32 = 32;
+        let first = self.peek()?;
+        let from = self.at;
+        match first {
+            b'[' if depth < DEPTH_MAX => {
+                self.at += 1;
+                out.push(b'[');
+                if self.peek()? == b']' {
+                    self.at += 1;
+                    out.push(b']');
+                    return Some(());
+                }
+                loop {
+                    self.canonical(out, depth + 1)?;
+                    let separator = self.next()?;
+                    out.push(separator);
+                    match separator {
+                        b',' => {}
+                        b']' => return Some(()),
+                        _ => return None,
+                    }
+                }
+            }
+            b'"' => self.plain_string().map(drop)?,
+            b'n' => self.word(b"null")?,
+            b't' => self.word(b"true")?,
+            b'f' => self.word(b"false")?,
+            b'0'..=b'9' | b'-' => self.integer().map(drop)?,
+            _ => return None,
+        }
+        out.extend_from_slice(&self.text[from..self.at]);
+        Some(())
+    }
+}

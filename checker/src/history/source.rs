@@ -1,0 +1,130 @@
+//! Where histories come from and go to: any format, compressed or not, told by their first bytes.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use super::columns::History;
+use super::error::ReadError;
+use super::{edn, jsonl, text};
+
+/// How a history is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The project's own: see [`jsonl`].
+    Jsonl,
+    /// Jepsen's: see [`edn`].
+    Edn,
+    /// Jepsen's lines for the eye: see [`text`]. Read only.
+    Text,
+}
+
+impl Format {
+    /// The format that a text beginning like this is in.
+    fn detect(start: &[u8]) -> Format {
+        let mut bytes = start
+            .iter()
+            .copied()
+            .filter(|byte| !byte.is_ascii_whitespace());
+        match bytes.next() {
+            Some(b'{') if bytes.next() == Some(b'"') => Format::Jsonl,
+            Some(b'{' | b'[' | b'(' | b';' | b'#') => Format::Edn,
+            None => Format::Jsonl,
+            Some(_) => Format::Text,
+        }
+    }
+
+    /// The format that a file's name promises, with the compression's ending apart.
+    pub fn of_name(path: &Path) -> Option<Format> {
+        let name = path.file_name()?.to_str()?;
+        let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+        match name.rsplit_once('.')?.1 {
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+            "edn" => Some(Format::Edn),
+            "txt" | "log" => Some(Format::Text),
+            _ => None,
+        }
+    }
+}
+
+/// How to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The format; none: told by the first bytes.
+    pub format: Option<Format>,
+    /// Whether values are Jepsen's independent tuples `[key value]`. EDN and text only.
+    pub independent: bool,
+}
+
+/// Reads a history, unpacking gzip and zstd.
+pub fn read(input: impl Read, options: ReadOptions) -> Result<History, ReadError> {
+    const BUFFER_BYTES: usize = 1 << 18;
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+    let start = input.fill_buf()?;
+    if start.starts_with(&[0x1f, 0x8b]) {
+        let unpacked = flate2::bufread::MultiGzDecoder::new(input);
+        return plain(BufReader::with_capacity(BUFFER_BYTES, unpacked), options);
+    }
+    if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let unpacked = zstd::Decoder::with_buffer(input)?;
+        return plain(BufReader::with_capacity(BUFFER_BYTES, unpacked), options);
+    }
+    plain(input, options)
+}
+
+fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadError> {
+    let format = match options.format {
+        Some(format) => format,
+        None => Format::detect(input.fill_buf()?),
+    };
+    if format == Format::Jsonl {
+        return jsonl::read(input);
+    }
+    let mut whole = Vec::new();
+    input.read_to_end(&mut whole)?;
+    match format {
+        Format::Edn => edn::read(&whole, options.independent),
+        _ => text::read(&whole, options.independent),
+    }
+}
+
+/// Reads a file; `-` is standard input.
+pub fn read_file(path: &Path, options: ReadOptions) -> Result<History, ReadError> {
+    if path == Path::new("-") {
+        return read(io::stdin().lock(), options);
+    }
+    read(File::open(path)?, options)
+}
+
+/// Writes a file, packed when its name ends in `.gz` or `.zst`; `-` is standard output.
+pub fn write_file(history: &History, path: &Path, format: Format) -> io::Result<()> {
+    if path == Path::new("-") {
+        return write(history, BufWriter::new(io::stdout().lock()), format);
+    }
+    let file = BufWriter::new(File::create(path)?);
+    match path.extension().and_then(|it| it.to_str()) {
+        Some("gz") => {
+            let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+            write(history, &mut packed, format)?;
+            packed.finish()?.flush()
+        }
+        Some("zst") => {
+            let mut packed = zstd::Encoder::new(file, 0)?;
+            write(history, &mut packed, format)?;
+            packed.finish()?.flush()
+        }
+        _ => write(history, file, format),
+    }
+}
+
+/// Writes a history.
+pub fn write(history: &History, output: impl Write, format: Format) -> io::Result<()> {
+    match format {
+        Format::Jsonl => jsonl::write(history, output),
+        Format::Edn => edn::write(history, output),
+        Format::Text => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "histories are written as JSONL or EDN, not as text",
+        )),
+    }
+}

@@ -1,0 +1,95 @@
+//! Jepsen's lines for the eye: `history.txt`, and the same lines on its console.
+//!
+//! ```text
+//! 3   :invoke  :write  5
+//! INFO  jepsen.util - 3 :ok :cas [1 2]
+//! ```
+//! Lines that are no ops (a console has many) are skipped and counted.
+
+use serde_json::Value;
+
+use super::columns::History;
+use super::edn;
+use super::error::ReadError;
+use super::op::{Op, Process, Type};
+
+/// Reads a whole history. With `independent`, each value is a tuple of key and value.
+pub fn read(text: &[u8], independent: bool) -> Result<History, ReadError> {
+    let mut history = History::new();
+    let mut skipped = 0u64;
+    for line in text.split(|&byte| byte == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else {
+            skipped += 1;
+            continue;
+        };
+        match op(line, history.len() as u64) {
+            Some(mut op) => {
+                if independent {
+                    edn::untuple(&mut op);
+                }
+                history.push(&op);
+            }
+            None => skipped += u64::from(!line.trim().is_empty()),
+        }
+    }
+    if history.is_empty() && skipped > 0 {
+        return Err(ReadError::Syntax {
+            line: 1,
+            column: 1,
+            expected: "an op: JSON, an EDN map, or PROCESS :invoke|:ok|:fail|:info :f VALUE".into(),
+            found: "no such line in the whole file".into(),
+        });
+    }
+    if skipped > 0 {
+        history.note(format!("{skipped} lines are no ops: skipped"));
+    }
+    Ok(history)
+}
+
+fn op(line: &str, row: u64) -> Option<Op> {
+    // On the console the op stands behind the logger's name.
+    let line = match line.split_once(" - ") {
+        Some((before, after)) if !before.contains(':') || before.contains("jepsen") => after,
+        _ => line,
+    };
+    let (process, rest) = word(line)?;
+    let process = match process {
+        ":nemesis" => Process::Nemesis,
+        number => Process::Client(number.parse().ok().filter(|&it| it != Process::NEMESIS)?),
+    };
+    let (type_, rest) = word(rest)?;
+    let type_ = Type::from_name(type_.strip_prefix(':')?.as_bytes())?;
+    let (f, rest) = word(rest)?;
+    let (value, error) = value_and_error(rest.trim());
+    Some(Op {
+        index: row,
+        time: row,
+        process,
+        type_,
+        f: f.strip_prefix(':')?.to_owned(),
+        key: Value::Null,
+        value,
+        error,
+        node: None,
+        revision: None,
+    })
+}
+
+fn word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+/// What stands after the function: a value, and then perhaps an error.
+fn value_and_error(rest: &str) -> (Value, Option<String>) {
+    let whole = edn::value(format!("[{rest}]").as_bytes());
+    let Some(Value::Array(mut forms)) = whole else {
+        return (Value::from(rest), None);
+    };
+    let error = (forms.len() > 1).then(|| match forms.swap_remove(1) {
+        Value::String(error) => error,
+        other => other.to_string(),
+    });
+    (forms.into_iter().next().unwrap_or_default(), error)
+}

@@ -1,0 +1,87 @@
+//! Many objects, one purse: keys take turns, with budgets that grow from round to round.
+//!
+//! So a key that is quickly found illegal is found before a hard legal one eats the time. What a
+//! round decides depends on its step budget only, never on the clock, the threads or the order of
+//! keys; only the end of time or memory can cut it short.
+
+use rayon::prelude::*;
+
+use super::budget::{Purse, Spent};
+
+/// What is known of one object.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It is linearizable; in this order, if one was asked for.
+    Valid(Option<Vec<u32>>),
+    /// It is not. The operation to look at first, and why, when a fast path knows.
+    Invalid { at: u32, why: Option<String> },
+    /// It was not decided.
+    Unknown(String),
+}
+
+const FIRST_STEPS: u64 = 50_000;
+const GROWTH: u64 = 10;
+
+/// Decides each of `count` objects.
+pub(crate) fn decide(
+    count: usize,
+    purse: &Purse,
+    solve: impl Fn(usize, u64) -> Result<Decision, Spent> + Sync,
+) -> Vec<Decision> {
+    let mut decisions: Vec<Option<Decision>> = (0..count).map(|_| None).collect();
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut steps = FIRST_STEPS;
+    let mut starved: Vec<usize> = Vec::new();
+    while !left.is_empty() {
+        let round: Vec<(usize, Result<Decision, Spent>)> = left
+            .par_iter()
+            .with_min_len((left.len() / 64).clamp(1, 16))
+            .map(|&object| {
+                let alive = purse.time_left();
+                (object, alive.and_then(|()| solve(object, steps)))
+            })
+            .collect();
+        left.clear();
+        for (object, result) in round {
+            match result {
+                Ok(decision) => decisions[object] = Some(decision),
+                Err(Spent::Steps) => left.push(object),
+                Err(Spent::Memory) => starved.push(object),
+                Err(Spent::Time) => decisions[object] = Some(out_of(Spent::Time)),
+            }
+        }
+        if decisions
+            .iter()
+            .any(|it| matches!(it, Some(Decision::Invalid { .. })))
+        {
+            break;
+        }
+        steps = steps.saturating_mul(GROWTH);
+    }
+    let found = decisions
+        .iter()
+        .any(|it| matches!(it, Some(Decision::Invalid { .. })));
+    for object in starved {
+        // Beside others the memory did not suffice; alone it may.
+        let result = if found {
+            Err(Spent::Steps)
+        } else {
+            solve(object, u64::MAX)
+        };
+        decisions[object] = Some(result.unwrap_or_else(out_of));
+    }
+    decisions
+        .into_iter()
+        .map(|it| it.unwrap_or_else(|| out_of(Spent::Steps)))
+        .collect()
+}
+
+fn out_of(spent: Spent) -> Decision {
+    Decision::Unknown(match spent {
+        Spent::Time => "the time budget ended before the search did".into(),
+        Spent::Memory => "the memory budget ended before the search did".into(),
+        Spent::Steps => {
+            "another key was found invalid first; this one needs a longer search".into()
+        }
+    })
+}

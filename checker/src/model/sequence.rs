@@ -1,0 +1,169 @@
+//! What holds elements in an order: queue, stack, priority queue, append log.
+
+use serde_json::Value;
+
+use super::specification::{Effect, Observed, Specification};
+use crate::history::Outcome;
+
+/// Which element leaves first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Discipline {
+    /// The oldest.
+    Queue,
+    /// The newest.
+    Stack,
+    /// The least.
+    Priority,
+}
+
+/// A queue of some kind. Taking from an empty one answers null, or fails with `empty`.
+pub(crate) struct Queue(pub(crate) Discipline);
+
+/// An operation of [`Queue`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum QueueOp {
+    Put(Value),
+    Take(Taken),
+}
+
+/// What taking an element answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Taken {
+    Element(Value),
+    /// There was none.
+    Nothing,
+    /// It is not known what, nor whether.
+    Unknown,
+}
+
+impl Specification for Queue {
+    type State = Vec<Value>;
+    type Op = QueueOp;
+
+    fn initial(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn decode(&self, call: &Observed<'_>) -> Result<Option<QueueOp>, String> {
+        match call.f {
+            "enqueue" | "push" | "insert" | "add" => {
+                let put = || QueueOp::Put(call.argument.clone());
+                Ok((call.outcome != Outcome::Fail).then(put))
+            }
+            "dequeue" | "pop" | "extract" | "remove" | "poll" => Ok(match call.outcome {
+                Outcome::Ok if call.answer.is_null() => Some(QueueOp::Take(Taken::Nothing)),
+                Outcome::Ok => Some(QueueOp::Take(Taken::Element(call.answer.clone()))),
+                Outcome::Fail if call.error.as_deref() == Some("empty") => {
+                    Some(QueueOp::Take(Taken::Nothing))
+                }
+                Outcome::Fail => None,
+                Outcome::Info => Some(QueueOp::Take(Taken::Unknown)),
+            }),
+            _ => Err("one of enqueue, dequeue (push, pop; insert, extract)".into()),
+        }
+    }
+
+    fn step(&self, state: &Vec<Value>, op: &QueueOp) -> Option<Vec<Value>> {
+        let mut next = state.clone();
+        match op {
+            QueueOp::Put(value) => {
+                let at = match self.0 {
+                    Discipline::Priority => state.partition_point(|it| precedes(it, value)),
+                    _ => state.len(),
+                };
+                next.insert(at, value.clone());
+                Some(next)
+            }
+            QueueOp::Take(seen) => {
+                let first = match self.0 {
+                    _ if state.is_empty() => None,
+                    Discipline::Stack => next.pop(),
+                    _ => Some(next.remove(0)),
+                };
+                let fits = match seen {
+                    Taken::Element(seen) => first.as_ref() == Some(seen),
+                    Taken::Nothing => first.is_none(),
+                    Taken::Unknown => true,
+                };
+                fits.then_some(next)
+            }
+        }
+    }
+
+    fn effect(&self, op: &QueueOp) -> Effect {
+        match op {
+            QueueOp::Take(Taken::Nothing) => Effect::Observes,
+            _ => Effect::Updates,
+        }
+    }
+}
+
+/// Numbers by size, all else by text after them.
+fn precedes(left: &Value, right: &Value) -> bool {
+    match (left.as_f64(), right.as_f64()) {
+        (Some(left), Some(right)) => left <= right,
+        (Some(_), None) => true,
+        (None, Some(_)) => false,
+        (None, None) => left.to_string().cmp(&right.to_string()).is_le(),
+    }
+}
+
+/// An append-only log: `append v` may answer its offset, `read` answers all there is.
+pub(crate) struct Log;
+
+/// An operation of [`Log`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LogOp {
+    Append(Value, Option<u64>),
+    Read(Vec<Value>),
+}
+
+impl Specification for Log {
+    type State = Vec<Value>;
+    type Op = LogOp;
+
+    fn initial(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn decode(&self, call: &Observed<'_>) -> Result<Option<LogOp>, String> {
+        match (call.f, call.outcome) {
+            (_, Outcome::Fail) | ("read", Outcome::Info) => Ok(None),
+            ("append", Outcome::Info) => Ok(Some(LogOp::Append(call.argument.clone(), None))),
+            ("append", Outcome::Ok) => Ok(Some(LogOp::Append(
+                call.argument.clone(),
+                call.answer.get("offset").and_then(Value::as_u64),
+            ))),
+            ("read", Outcome::Ok) => match &call.answer {
+                Value::Null => Ok(Some(LogOp::Read(Vec::new()))),
+                Value::Array(items) => Ok(Some(LogOp::Read(items.clone()))),
+                _ => Err("read with a list".into()),
+            },
+            _ => Err("one of append, read".into()),
+        }
+    }
+
+    fn step(&self, state: &Vec<Value>, op: &LogOp) -> Option<Vec<Value>> {
+        match op {
+            LogOp::Append(_, Some(offset)) if *offset != state.len() as u64 => None,
+            LogOp::Append(value, _) => {
+                let mut next = state.clone();
+                next.push(value.clone());
+                Some(next)
+            }
+            LogOp::Read(seen) => (seen == state).then(|| state.clone()),
+        }
+    }
+
+    fn effect(&self, op: &LogOp) -> Effect {
+        if matches!(op, LogOp::Read(_)) {
+            Effect::Observes
+        } else {
+            Effect::Updates
+        }
+    }
+
+    fn leads_to(&self, state: &Vec<Value>, op: &LogOp) -> bool {
+        matches!(op, LogOp::Read(seen) if seen.starts_with(state))
+    }
+}
