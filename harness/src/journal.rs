@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
-use crate::control::daemon::Daemon;
 
 /// The journal's name in a run's folder.
 pub const FILE: &str = "journal.jsonl";
@@ -35,9 +34,6 @@ pub struct Entry {
     pub description: String,
     /// The hosts that it changes.
     pub hosts: Vec<String>,
-    /// Daemons that do not run because of it, by host.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub restart: BTreeMap<String, Daemon>,
 }
 
 /// A line of the journal.
@@ -227,7 +223,6 @@ mod tests {
             id,
             description: "pause n1".into(),
             hosts: vec!["n1".into()],
-            restart: BTreeMap::new(),
         }
     }
 

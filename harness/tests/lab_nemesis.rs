@@ -95,7 +95,7 @@ fn a_partition_cuts_what_it_says_and_nothing_else() {
         let mut scene = Scene::new(cluster, control).await;
         let before = rules(&lab, "n1");
         let leader = scene.install(r#"{"partition": "leader"}"#).await;
-        assert_eq!(leader.description, "n2 | n1 n3");
+        assert_eq!(leader.description, "n1 n3 | n2");
         assert_eq!(scene.outstanding(), 1);
         assert!(!hears(&lab, "n1", "n2") && !hears(&lab, "n2", "n3"));
         assert!(hears(&lab, "n1", "n3") && hears(&lab, "control", "n2"));

@@ -85,6 +85,11 @@ impl Context {
         self.on.as_deref().unwrap_or("lab")
     }
 
+    /// The cluster that was named, if one was.
+    pub fn named_selector(&self) -> Option<&str> {
+        self.on.as_deref()
+    }
+
     /// Runs a future to its end on a runtime of its own.
     ///
     /// The runtime's threads inherit the namespaces of the calling thread: enter the cluster

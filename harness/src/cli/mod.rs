@@ -9,6 +9,8 @@ mod completions;
 mod context;
 mod demo;
 mod exit;
+mod fault;
+mod heal;
 mod lab;
 mod launch;
 mod man;
@@ -49,6 +51,8 @@ enum Verb {
     Lab(lab::LabVerb),
     #[command(name = "lab-init")]
     LabInit(lab::LabInit),
+    Fault(fault::FaultVerb),
+    Heal(heal::Heal),
     Report(report::ReportVerb),
 }
 
@@ -61,6 +65,8 @@ impl Verb {
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),
             Self::LabInit(verb) => verb.run(),
+            Self::Fault(verb) => verb.run(context),
+            Self::Heal(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
         }
     }

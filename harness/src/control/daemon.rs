@@ -10,6 +10,9 @@ use super::{Call, ControlError, Session};
 
 pub(crate) const SCRIPT: &str = include_str!("daemon.sh");
 
+/// Where pidfiles lie.
+const FOLDER: &str = "/run/ordeal/daemons";
+
 /// A program that runs in the foreground until it is told to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -42,9 +45,29 @@ pub enum State {
 }
 
 impl Daemon {
+    /// The daemons that were ever started on a host since it booted. What they were started with is
+    /// on the host; here they have only their names and their pidfiles.
+    pub async fn known_on(session: &Session) -> Result<Vec<Self>, ControlError> {
+        let call = Call::script("ls -1 \"$1\" 2>/dev/null || :", [FOLDER]);
+        let files = session.run_with(call).await?.stdout;
+        let names = files
+            .lines()
+            .filter_map(|file| file.strip_suffix(".pid.start"));
+        Ok(names
+            .map(|name| Self {
+                name: name.to_owned(),
+                argv: Vec::new(),
+                env: BTreeMap::new(),
+                cwd: String::new(),
+                log: String::new(),
+                pidfile: Self::pidfile_of(name),
+            })
+            .collect())
+    }
+
     /// The usual place for a daemon's pidfile.
     pub fn pidfile_of(name: &str) -> String {
-        format!("/run/ordeal/daemons/{name}.pid")
+        format!("{FOLDER}/{name}.pid")
     }
 
     /// Starts it, unless it runs. Returns its process number.

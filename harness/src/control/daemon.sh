@@ -62,6 +62,7 @@ start) # LOG CWD ARGV...
         exit 0
     fi
     mkdir -p -- "$(dirname -- "$pidfile")" "$(dirname -- "$log")" "$cwd" || exit 1
+    printf '%s\0' "$log" "$cwd" "$@" >"$pidfile.start" || exit 1
     cd -- "$cwd" || exit 1
     ulimit -n "$(ulimit -Hn)" 2>/dev/null
     rm -f -- "$pidfile"
@@ -76,6 +77,10 @@ start) # LOG CWD ARGV...
     ' ordeal "$pidfile" "$@" >>"$log" 2>&1 </dev/null &
     wait_for 500 find_daemon || fail "it did not start; the end of its log: $(tail -n 3 -- "$log")"
     echo "started $pid"
+    ;;
+again) # as it was started before
+    [ -r "$pidfile.start" ] || fail "it was never started here"
+    exec xargs -0 -a "$pidfile.start" sh "$0" start "$pidfile"
     ;;
 status)
     if find_daemon; then

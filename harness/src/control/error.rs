@@ -243,6 +243,19 @@ impl ControlError {
         )
     }
 
+    /// The host that it is about.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Connect { host, .. }
+            | Self::Lost { host, .. }
+            | Self::Timeout { host, .. }
+            | Self::Failed { host, .. }
+            | Self::Sudo { host, .. }
+            | Self::BadValue { host, .. } => Some(host),
+            Self::Local { .. } => None,
+        }
+    }
+
     /// Whether the host could not be reached, or was lost: the harness's failure, nobody else's.
     pub fn is_connection(&self) -> bool {
         matches!(

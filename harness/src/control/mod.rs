@@ -22,7 +22,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use tempfile::TempDir;
 
 use crate::cluster::{Cluster, Host};
@@ -42,20 +42,39 @@ pub struct Control {
 impl Control {
     /// Connects to every host, all at once. The cluster must have been entered.
     pub async fn connect(cluster: &Cluster) -> Result<Self, ControlError> {
+        match Self::connect_to_some(cluster).await? {
+            (control, errors) if errors.is_empty() => Ok(control),
+            (_, mut errors) => Err(errors.swap_remove(0)),
+        }
+    }
+
+    /// Connects to the hosts that can be reached, and says what is wrong with the others.
+    pub async fn connect_to_some(
+        cluster: &Cluster,
+    ) -> Result<(Self, Vec<ControlError>), ControlError> {
         let folder = socket_folder()?;
-        let connecting = cluster.hosts.iter().map(|host| {
-            let folder = folder.path();
-            async move { Session::connect(host, folder).await.map(Arc::new) }
-        });
-        let sessions = try_join_all(connecting).await?;
-        Ok(Self {
-            names: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
-            sessions: sessions
-                .into_iter()
-                .map(|session| (session.host().name.clone(), session))
-                .collect(),
-            _folder: folder,
-        })
+        let connecting = cluster
+            .hosts
+            .iter()
+            .map(|host| Session::connect(host, folder.path()));
+        let (mut names, mut sessions, mut errors) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for (host, connected) in cluster.hosts.iter().zip(join_all(connecting).await) {
+            match connected {
+                Ok(session) => {
+                    names.push(host.name.clone());
+                    sessions.insert(host.name.clone(), Arc::new(session));
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        Ok((
+            Self {
+                sessions,
+                names,
+                _folder: folder,
+            },
+            errors,
+        ))
     }
 
     /// The session with a host.

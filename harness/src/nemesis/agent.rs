@@ -28,14 +28,14 @@ const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// The agent on one host, for the faults of one harness.
 #[derive(Clone, Copy, Debug)]
-pub struct Agent<'a> {
+pub(super) struct Agent<'a> {
     pub(super) session: &'a Session,
     pub(super) tag: &'a str,
 }
 
 impl<'a> Agent<'a> {
     /// Puts the agent on a host, or finds it there.
-    pub async fn put(session: &'a Session, tag: &'a str) -> Result<Self, ControlError> {
+    pub(super) async fn put(session: &'a Session, tag: &'a str) -> Result<Self, ControlError> {
         session.write_file(PATH, SCRIPT, 0o755).await?;
         session
             .write_file(DAEMON_PATH, daemon::SCRIPT, 0o755)
@@ -105,15 +105,20 @@ impl<'a> Agent<'a> {
 
     /// Undoes all faults of this tag on this host (of everyone, for the tag `all`), verified.
     /// Returns their names.
-    pub async fn heal_all(&self) -> Result<Vec<String>, ControlError> {
+    pub(super) async fn heal_all(&self) -> Result<Vec<String>, ControlError> {
         let said = self.call(&["heal-all", self.tag]).await?;
         Ok(said.lines().map(str::to_owned).collect())
+    }
+
+    /// Ends the watchdog of this tag.
+    pub(super) async fn unwatch(&self) -> Result<(), ControlError> {
+        self.call(&["unwatch", self.tag]).await.map(drop)
     }
 }
 
 /// The watchdogs on all hosts, and the task that tells them that we live.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     control: Arc<Control>,
     tag: String,
     /// One for each host, so that a slow host keeps no other waiting.
@@ -148,7 +153,7 @@ impl Watch {
                 session,
                 tag: &self.tag,
             };
-            if let Err(error) = agent.call(&["unwatch", &self.tag]).await {
+            if let Err(error) = agent.unwatch().await {
                 // It ends by itself when it has heard nothing for a while.
                 warn!(host = session.name(), %error, "a watchdog was not ended");
             }

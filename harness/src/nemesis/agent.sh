@@ -3,6 +3,7 @@
 # Whatever a fault changes, how to undo it is written to $home/undo/ID first, one line a change:
 #     chain FAMILY        remove the fault's chain of iptables rules
 #     resume PIDFILE      let a daemon go on
+#     start PIDFILE       start a daemon again, as it was started before
 # A fault's ID is TAG-NUMBER, where TAG is one harness. `heal` carries such a file out, checks that
 # it worked, and removes it only then. The watchdog heals all of a TAG when the harness of that TAG
 # has not been heard of for a while; it counts its own seconds, because clocks may be under attack.
@@ -61,7 +62,11 @@ undo_chain() { # FAMILY
 # ---- undoing
 
 undo_resume() { # PIDFILE
-    sh "$home/daemon" resume "$1" >/dev/null
+    sh "$home/daemon" resume "$1" >/dev/null 9>&-
+}
+
+undo_start() { # PIDFILE
+    sh "$home/daemon" again "$1" >/dev/null 9>&- # a daemon must not keep the lock
 }
 
 note() { # LINE...
@@ -75,7 +80,7 @@ heal() {
     while read -r what rest; do
         case $what in
         chain) undo_chain "$rest" || healed=1 ;;
-        resume) undo_resume "$rest" || healed=1 ;;
+        resume | start) "undo_$what" "$rest" || healed=1 ;;
         *) echo "no undo for $what" >&2; healed=1 ;;
         esac
     done <"$home/undo/$id"

@@ -15,6 +15,7 @@
 //! Every kind of fault is a file here, whose first words say what it does, how it ends and where it
 //! can run.
 
+mod aftermath;
 mod agent;
 mod error;
 mod fault;
@@ -25,7 +26,7 @@ mod plan;
 mod stop;
 mod target;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,8 @@ use crate::control::daemon::Daemon;
 use crate::control::{Control, Session};
 use crate::journal::{Entry, Journal};
 
-pub use agent::{Agent, Watch};
+pub use aftermath::{Aftermath, heal_outstanding, heal_tag};
+use agent::{Agent, Watch};
 pub use error::NemesisError;
 pub use fault::Fault;
 pub use partition::{Grudge, Partition, Shape};
@@ -63,15 +65,9 @@ pub struct Nemesis {
     leader: Leader,
     tag: String,
     journal: Mutex<Journal>,
-    active: Mutex<BTreeMap<u64, Active>>,
+    active: Mutex<BTreeMap<u64, Plan>>,
     next_id: Mutex<u64>,
     watch: OnceCell<Watch>,
-}
-
-/// A fault that is there, or may be.
-#[derive(Clone, Debug)]
-struct Active {
-    actions: Vec<(String, Action)>,
 }
 
 /// A fault that was installed and verified.
@@ -152,13 +148,12 @@ impl Nemesis {
             grudge: plan.grudge.clone(),
             description: plan.description.clone(),
         };
-        self.journal.lock().install(self.entry(id, &plan)?)?;
-        self.active.lock().insert(
+        self.journal.lock().install(Entry {
             id,
-            Active {
-                actions: plan.actions.clone(),
-            },
-        );
+            description: plan.description.clone(),
+            hosts: plan.hosts(),
+        })?;
+        self.active.lock().insert(id, plan.clone());
         let doing = plan
             .actions
             .iter()
@@ -185,17 +180,17 @@ impl Nemesis {
     /// Heals a fault, and verifies that it is gone.
     pub async fn heal(&self, id: u64) -> Result<Healed, NemesisError> {
         let active = self.active.lock().get(&id).cloned();
-        let Active { actions } = active.ok_or(NemesisError::NoSuchFault(id))?;
-        let undoing = actions
+        let hosts = active.ok_or(NemesisError::NoSuchFault(id))?.hosts();
+        let undoing = hosts
             .iter()
-            .map(|(host, action)| self.undo(id, host, action));
+            .map(async |host| self.agent(host).heal(id).await);
         let mut healed = Healed {
             id,
             dropped_packets: 0,
             early: Vec::new(),
         };
         let mut failed = None;
-        for ((host, _), undone) in actions.iter().zip(join_all(undoing).await) {
+        for (host, undone) in hosts.iter().zip(join_all(undoing).await) {
             match undone {
                 Ok(Undone::Now { dropped_packets }) => healed.dropped_packets += dropped_packets,
                 Ok(Undone::Before) => healed.early.push(host.clone()),
@@ -274,24 +269,6 @@ impl Nemesis {
         }
     }
 
-    fn entry(&self, id: u64, plan: &Plan) -> Result<Entry, NemesisError> {
-        let mut restart = BTreeMap::new();
-        for (host, action) in plan
-            .actions
-            .iter()
-            .filter(|(_, action)| action.ends_daemon())
-        {
-            restart.insert(host.clone(), self.daemon(host, action)?.clone());
-        }
-        let hosts: BTreeSet<String> = plan.actions.iter().map(|(host, _)| host.clone()).collect();
-        Ok(Entry {
-            id,
-            description: plan.description.clone(),
-            hosts: hosts.into_iter().collect(),
-            restart,
-        })
-    }
-
     fn daemon(&self, host: &str, action: &Action) -> Result<&Daemon, NemesisError> {
         self.daemons
             .get(host)
@@ -320,20 +297,26 @@ impl Nemesis {
                 return self.agent(host).install(verb, id, arguments).await;
             }
             Action::Kill => {
-                if !self.daemon(host, action)?.kill(session).await? {
+                let daemon = self.daemon(host, action)?;
+                self.agent(host)
+                    .note(id, &format!("start {}", daemon.pidfile))
+                    .await?;
+                if !daemon.kill(session).await? {
                     return Ok(vec![format!("{host} was not running")]);
                 }
             }
             Action::Stop => {
                 let daemon = self.daemon(host, action)?;
+                self.agent(host)
+                    .note(id, &format!("start {}", daemon.pidfile))
+                    .await?;
                 if let Err(error) = daemon.stop(session, STOP_GRACE).await {
                     if error.is_connection() {
                         return Err(error.into());
                     }
                     daemon.kill(session).await?;
-                    return Ok(vec![format!(
-                        "{host} did not end within {STOP_GRACE:?} and was killed"
-                    )]);
+                    let note = format!("{host} did not end within {STOP_GRACE:?} and was killed");
+                    return Ok(vec![note]);
                 }
             }
             Action::Pause => {
@@ -345,14 +328,6 @@ impl Nemesis {
             }
         }
         Ok(Vec::new())
-    }
-
-    async fn undo(&self, id: u64, host: &str, action: &Action) -> Result<Undone, NemesisError> {
-        if action.ends_daemon() {
-            self.daemon(host, action)?.start(self.session(host)).await?;
-            return Ok(Undone::Now { dropped_packets: 0 });
-        }
-        self.agent(host).heal(id).await
     }
 }
 

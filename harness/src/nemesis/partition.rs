@@ -225,31 +225,25 @@ fn pairs(nodes: &[String], cut: impl Fn(usize, usize) -> bool) -> Grudge {
     grudge
 }
 
-/// A grudge in words, shortest when it divides the nodes into two sides.
+/// A grudge in words: its sides, if it has such, else who is deaf to whom.
 fn describe(grudge: &Grudge) -> String {
-    let line = |(node, from): (&String, &BTreeSet<String>)| {
-        let from: Vec<&str> = from.iter().map(String::as_str).collect();
-        (node.clone(), from.join(" "))
+    let names = |nodes: &BTreeSet<String>| nodes.iter().cloned().collect::<Vec<_>>().join(" ");
+    let mut alike: BTreeMap<&BTreeSet<String>, BTreeSet<String>> = BTreeMap::new();
+    for (node, from) in grudge {
+        alike.entry(from).or_default().insert(node.clone());
+    }
+    let is_side = |(from, nodes): (&&BTreeSet<String>, &BTreeSet<String>)| {
+        from.union(nodes).eq(grudge.keys())
     };
-    let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (node, from) in grudge.iter().map(line) {
-        sides.entry(from).or_default().push(node);
+    if alike.iter().all(is_side) {
+        let mut sides: Vec<String> = alike.values().map(names).collect();
+        sides.sort();
+        return sides.join(" | ");
     }
-    let sides: Vec<(String, String)> = sides
-        .into_iter()
-        .map(|(from, nodes)| (nodes.join(" "), from))
-        .collect();
-    match &sides[..] {
-        [(one, from_one), (other, from_other)] if one == from_other && other == from_one => {
-            format!("{one} | {other}")
-        }
-        _ => {
-            let each = sides
-                .iter()
-                .map(|(nodes, from)| format!("{nodes} deaf to {from}"));
-            each.collect::<Vec<_>>().join("; ")
-        }
-    }
+    let each = alike
+        .iter()
+        .map(|(from, nodes)| format!("{} deaf to {}", names(nodes), names(from)));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 impl<'de> Deserialize<'de> for Partition {
@@ -413,7 +407,7 @@ mod tests {
     #[test]
     fn a_grudge_is_described_by_its_sides() {
         let sides = [vec!["n1".into(), "n2".into()], vec!["n3".into()]];
-        assert_eq!(describe(&between(&sides, false)), "n3 | n1 n2");
+        assert_eq!(describe(&between(&sides, false)), "n1 n2 | n3");
         assert_eq!(describe(&between(&sides, true)), "n1 n2 deaf to n3");
     }
 }

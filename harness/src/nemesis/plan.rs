@@ -76,6 +76,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The hosts that something is done to, each once.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let hosts: BTreeSet<&String> = self.actions.iter().map(|(host, _)| host).collect();
+        hosts.into_iter().cloned().collect()
+    }
+
     /// The same thing to each of some nodes: `n1 n2 paused`.
     pub(crate) fn on_each(
         targets: Vec<String>,
@@ -118,11 +124,6 @@ impl Action {
             Self::Stop => "stop",
             Self::Pause => "pause",
         }
-    }
-
-    /// Whether it is undone by starting the daemon.
-    pub(crate) fn ends_daemon(&self) -> bool {
-        matches!(self, Self::Kill | Self::Stop)
     }
 
     /// Whether the daemon does nothing while it lasts.
