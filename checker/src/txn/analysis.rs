@@ -10,6 +10,7 @@ use super::cycle::{Found, Pattern, Search};
 use super::graph::{Graph, Mask};
 use super::level::{Level, forbidden_by};
 use super::table::{Data, Table};
+use super::visibility::Visibility;
 use super::witness::Witness;
 use super::writes::Writes;
 use super::{append, register};
@@ -172,6 +173,7 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         graph: &graph,
         limits,
         analysis,
+        causal_decided: false,
     }
     .run()
 }
@@ -227,6 +229,7 @@ struct Judge<'a> {
     graph: &'a Graph,
     limits: &'a Limits,
     analysis: &'a mut Analysis,
+    causal_decided: bool,
 }
 
 impl Judge<'_> {
@@ -235,6 +238,14 @@ impl Judge<'_> {
         if !all.is_empty() {
             self.limits.check(self.analysis.memory_bytes)?;
             self.cycles(&all)?;
+        }
+        if !all.is_empty() || !self.analysis.order_known {
+            let (witness, graph) = (self.witness, self.graph);
+            let free = self.limits.memory_bytes.map_or(usize::MAX, |allowed| {
+                allowed.saturating_sub(self.analysis.memory_bytes)
+            });
+            let visibility = Visibility { witness, graph };
+            self.causal_decided = visibility.run(free, &mut self.analysis.findings);
         }
         self.stand(&all);
         let strict = Level::StrictSerializable;
@@ -309,13 +320,8 @@ impl Judge<'_> {
     /// Says of each level whether it was kept.
     fn stand(&mut self, all: &Components) {
         let cyclic = Cyclic::of(self.graph, all);
-        let found: Vec<Kind> = self
-            .analysis
-            .findings
-            .counts()
-            .iter()
-            .map(|(kind, _)| *kind)
-            .collect();
+        let counts = self.analysis.findings.counts();
+        let found: Vec<Kind> = counts.iter().map(|(kind, _)| *kind).collect();
         let mut standings: Vec<(Level, Standing)> = Vec::new();
         for level in Level::ALL {
             let weaker = |standing: Standing| {
@@ -327,36 +333,44 @@ impl Judge<'_> {
                 .any(|kind| forbidden_by(*kind).contains(&level));
             let standing = if forbidden || cyclic.breaks(level) || weaker(Standing::Violated) {
                 Standing::Violated
-            } else if all.is_empty() && self.analysis.order_known {
+            } else if self.is_proven(level, all) {
                 Standing::Holds
-            } else if weaker(Standing::Open) || self.open(level) {
-                Standing::Open
             } else {
-                Standing::Holds
+                Standing::Open
             };
             standings.push((level, standing));
         }
         self.analysis.standings = standings;
     }
 
-    /// Whether nothing decides this level, though nothing breaks it.
-    fn open(&self, level: Level) -> bool {
+    /// Whether a level that nothing was found against does hold.
+    fn is_proven(&self, level: Level, all: &Components) -> bool {
         let exhausted = |shape| {
             self.analysis
                 .exhausted
                 .contains(&Kind::Cycle(shape, Order::Data))
         };
-        let snapshots = Level::StrongSnapshotIsolation;
-        !self.analysis.order_known
-            || match level {
-                Level::ConsistentView => exhausted(Shape::GSingle),
-                Level::Causal => true,
-                _ => {
-                    snapshots.covers(level)
-                        && level.covers(Level::SnapshotIsolation)
-                        && self.witness.order.branches()
-                }
-            }
+        let known = self.analysis.order_known;
+        if known && all.is_empty() {
+            return true;
+        }
+        match level {
+            // No order of versions beyond the known one is needed, or any will do.
+            Level::ReadUncommitted
+            | Level::ReadCommitted
+            | Level::MonotonicAtomicView
+            | Level::ReadAtomic
+            | Level::CursorStability => true,
+            Level::Causal => self.causal_decided,
+            Level::ConsistentView => known && !exhausted(Shape::GSingle),
+            Level::SnapshotIsolation
+            | Level::StrongSessionSnapshotIsolation
+            | Level::StrongSnapshotIsolation => known && !self.witness.order.branches(),
+            Level::RepeatableRead
+            | Level::Serializable
+            | Level::StrongSessionSerializable
+            | Level::StrictSerializable => known,
+        }
     }
 }
 

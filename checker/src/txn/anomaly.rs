@@ -118,6 +118,15 @@ pub enum Because {
         /// What the second wrote.
         after: u32,
     },
+    /// A reader to which the first's version was visible read the second's.
+    Seen {
+        /// The reader.
+        reader: u32,
+        /// What it read, by the second.
+        read: u32,
+        /// What the first wrote.
+        older: u32,
+    },
     /// One client did the first, then the second.
     Process,
     /// The first had ended before the second began.
@@ -169,14 +178,14 @@ pub enum Evidence {
         /// The first place, from 0, where the two differ.
         at: u32,
     },
-    /// Micro-operation `op` of `txn` disagrees with what the transaction did before.
+    /// Micro-operation `op` of `txn` disagrees with another one of it.
     Internal {
         /// The transaction.
         txn: u32,
         /// The read.
         op: u32,
         /// The micro-operation that it contradicts.
-        earlier: u32,
+        other: u32,
     },
     /// A committed version stands directly on an aborted one.
     On {

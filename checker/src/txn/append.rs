@@ -21,6 +21,7 @@ pub(crate) fn order(table: &Table, writes: &Writes, findings: &mut Findings) -> 
     }
     let aside = versions_aside(table);
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        own_order(table, txn, findings);
         for version in table.ops(txn).iter().filter_map(|op| op.written()) {
             if !table.is_listed(version) && !aside.contains(&version) {
                 pairs.push((last[table.key_of(version) as usize], version));
@@ -28,6 +29,25 @@ pub(crate) fn order(table: &Table, writes: &Writes, findings: &mut Findings) -> 
         }
     }
     Rows::of(table.versions(), &pairs)
+}
+
+/// A transaction's own appends to a key stand in its order, the earlier one not missing.
+fn own_order(table: &Table, txn: u32, findings: &mut Findings) {
+    let ops = table.ops(txn);
+    for (at, op) in ops.iter().enumerate() {
+        let Some(version) = op.written() else {
+            continue;
+        };
+        let later = ops[at + 1..].iter().filter(|later| later.key == op.key);
+        let Some(next) = later.filter_map(|later| later.written()).next() else {
+            continue;
+        };
+        if table.lists().position(version) > table.lists().position(next) {
+            findings.add(Anomaly::CyclicVersions, || {
+                Evidence::Versions(vec![version, next])
+            });
+        }
+    }
 }
 
 /// Links the versions of a key's longest read; gives the last one that took effect.
@@ -95,11 +115,11 @@ pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
                     writer: Some(writer),
                 });
             }
-            if let Some(earlier) = contradicts(table, txn, at) {
+            if let Some(other) = contradicts(table, txn, at) {
                 findings.add(Anomaly::Internal, || Evidence::Internal {
                     txn,
                     op: at as u32,
-                    earlier: earlier as u32,
+                    other: other as u32,
                 });
             }
         }
@@ -206,15 +226,25 @@ fn reader_beyond(table: &Table, key: u32, length: usize) -> Option<u32> {
     })
 }
 
-/// The earlier micro-operation that the read at `at` contradicts, if it does.
+/// The micro-operation of the same transaction that the read at `at` contradicts, if it does: one
+/// before it that it does not show, or a write after it that it does.
 fn contradicts(table: &Table, txn: u32, at: usize) -> Option<usize> {
     let ops = table.ops(txn);
     let list = table.list(ops[at]);
+    let shows = |version: u32| {
+        if table.fits(ops[at]) {
+            (table.lists().position(version) as usize) < list.len()
+        } else {
+            list.contains(&version)
+        }
+    };
+    let same_key = |other: &usize| ops[*other].key == ops[at].key;
+    let mut after = (at + 1..ops.len()).filter(same_key);
+    if let Some(later) = after.find(|&later| ops[later].written().is_some_and(shows)) {
+        return Some(later);
+    }
     let mut rest = list.len();
-    for earlier in (0..at)
-        .rev()
-        .filter(|&earlier| ops[earlier].key == ops[at].key)
-    {
+    for earlier in (0..at).rev().filter(same_key) {
         if let Some(version) = ops[earlier].written() {
             if rest == 0 || list[rest - 1] != version {
                 return Some(earlier);

@@ -46,7 +46,7 @@ pub(crate) fn meaning(kind: Kind) -> &'static str {
         Kind::G1b => "intermediate read: a transaction saw a write that its writer replaced itself",
         Kind::LostUpdate => "lost update: two transactions read one version and both replaced it",
         Kind::DirtyUpdate => "dirty update: a committed write stands on an aborted one",
-        Kind::Internal => "a transaction does not see its own earlier reads and writes",
+        Kind::Internal => "a transaction contradicts its own reads and writes",
         Kind::IncompatibleOrder => "two reads show the same key's writes in different orders",
         Kind::Duplicates => "a write took effect more than once",
         Kind::Garbage => "a value was read that nobody wrote",
@@ -63,7 +63,7 @@ impl Evidence {
     /// The transactions that take part, each once, in order of appearance.
     pub(crate) fn transactions(&self) -> Vec<u32> {
         let mut all = match self {
-            Self::Cycle(steps) => steps.iter().map(|step| step.from).collect(),
+            Self::Cycle(steps) => steps.iter().flat_map(Step::transactions).collect(),
             Self::Read { reader, writer, .. } => std::iter::once(*reader).chain(*writer).collect(),
             Self::Twice { txn, .. } | Self::Internal { txn, .. } => vec![*txn],
             Self::Disagrees { txn, other, .. } => vec![*txn, *other],
@@ -71,7 +71,7 @@ impl Evidence {
             Self::Updates { first, second, .. } => vec![*first, *second],
             Self::Versions(_) => Vec::new(),
             Self::Missed { reader, path, .. } => {
-                let mut all: Vec<u32> = path.iter().map(|step| step.from).collect();
+                let mut all: Vec<u32> = path.iter().flat_map(Step::transactions).collect();
                 all.push(*reader);
                 all
             }
@@ -79,6 +79,16 @@ impl Evidence {
         let mut seen = hashbrown::HashSet::new();
         all.retain(|txn| seen.insert(*txn));
         all
+    }
+}
+
+impl Step {
+    fn transactions(&self) -> impl Iterator<Item = u32> + use<> {
+        let reader = match self.because {
+            Because::Seen { reader, .. } => Some(reader),
+            _ => None,
+        };
+        std::iter::once(self.from).chain(reader)
     }
 }
 
@@ -215,13 +225,13 @@ impl Words<'_> {
                     at + 1,
                 )
             }
-            Evidence::Internal { txn, op, earlier } => {
+            Evidence::Internal { txn, op, other } => {
                 let ops = self.table.ops(*txn);
                 format!(
-                    "Within {} \"{}\" contradicts \"{}\" before it.",
+                    "Within {} \"{}\" contradicts \"{}\".",
                     self.name(*txn),
                     self.op(ops[*op as usize]),
-                    self.op(ops[*earlier as usize]),
+                    self.op(ops[*other as usize]),
                 )
             }
             Evidence::On {
@@ -287,6 +297,17 @@ impl Words<'_> {
                 self.value(read),
                 self.key(read),
                 self.value(after),
+            ),
+            Because::Seen {
+                reader,
+                read,
+                older,
+            } => format!(
+                "{} could see {} of key {}, which {from} wrote, and read {}, which {to} wrote",
+                self.name(reader),
+                self.value(older),
+                self.key(older),
+                self.value(read),
             ),
             Because::Process => format!(
                 "process {} did {from} first and {to} later",

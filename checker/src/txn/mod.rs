@@ -30,6 +30,9 @@ mod report;
 mod rows;
 mod scan;
 mod table;
+#[cfg(test)]
+mod twin;
+mod visibility;
 mod witness;
 mod writes;
 

@@ -245,17 +245,21 @@ pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
                     writer: by,
                 });
             }
-            let earlier = ops[..at].iter().rposition(|earlier| earlier.key == op.key);
-            let Some(earlier) = earlier else { continue };
-            if ops[earlier]
-                .written()
-                .unwrap_or_else(|| table.observed(ops[earlier]))
-                != version
-            {
+            let same_key = |other: &usize| ops[*other].key == op.key;
+            let mut after = (at + 1..ops.len()).filter(same_key);
+            let foreseen = after.find(|&later| ops[later].written() == Some(version));
+            let before = (0..at).rev().find(same_key);
+            let told = |other: usize| {
+                ops[other]
+                    .written()
+                    .unwrap_or_else(|| table.observed(ops[other]))
+            };
+            let forgotten = before.filter(|&earlier| told(earlier) != version);
+            if let Some(other) = foreseen.or(forgotten) {
                 findings.add(Anomaly::Internal, || Evidence::Internal {
                     txn,
                     op: at as u32,
-                    earlier: earlier as u32,
+                    other: other as u32,
                 });
             }
         }

@@ -239,6 +239,14 @@ fn because(table: &Table, because: Because) -> Value {
         Because::Rw { read, after } => {
             json!({"kind": "rw", "key": key(read), "value": value(read), "next": value(after)})
         }
+        Because::Seen {
+            reader,
+            read,
+            older,
+        } => {
+            let reader = table.invoked(reader);
+            json!({"kind": "seen", "key": key(read), "value": value(older), "next": value(read), "reader": reader})
+        }
         Because::Process => json!({"kind": "process"}),
         Because::Realtime => json!({"kind": "realtime"}),
     }

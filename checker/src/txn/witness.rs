@@ -33,7 +33,8 @@ impl Witness<'_> {
         pairs.map(step).collect()
     }
 
-    fn because(self, from: u32, to: u32, edge: Edge) -> Option<Because> {
+    /// Why there is an edge of this kind from one transaction to another, if there is.
+    pub(crate) fn because(self, from: u32, to: u32, edge: Edge) -> Option<Because> {
         let table = self.table;
         let reads = |txn: u32| {
             let reads = table.ops(txn).iter().filter(|op| op.kind == Kind::Read);
@@ -56,7 +57,9 @@ impl Witness<'_> {
             Edge::Rw => {
                 reads(from).find_map(|read| next(read).map(|after| Because::Rw { read, after }))
             }
-            Edge::Process => Some(Because::Process),
+            Edge::Process => {
+                (table.process(from) == table.process(to) && from < to).then_some(Because::Process)
+            }
             Edge::Realtime => Some(Because::Realtime),
             Edge::Through => None,
         }
