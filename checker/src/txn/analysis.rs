@@ -319,7 +319,7 @@ impl Judge<'_> {
 
     /// Says of each level whether it was kept.
     fn stand(&mut self, all: &Components) {
-        let cyclic = Cyclic::of(self.graph, all);
+        let cyclic = Cyclic::of(self.graph, all, self.witness.table.data());
         let counts = self.analysis.findings.counts();
         let found: Vec<Kind> = counts.iter().map(|(kind, _)| *kind).collect();
         let mut standings: Vec<(Level, Standing)> = Vec::new();
@@ -330,7 +330,7 @@ impl Judge<'_> {
             };
             let forbidden = found
                 .iter()
-                .any(|kind| forbidden_by(*kind).contains(&level));
+                .any(|kind| self.forbidden_by(*kind).contains(&level));
             let standing = if forbidden || cyclic.breaks(level) || weaker(Standing::Violated) {
                 Standing::Violated
             } else if self.is_proven(level, all) {
@@ -341,6 +341,15 @@ impl Judge<'_> {
             standings.push((level, standing));
         }
         self.analysis.standings = standings;
+    }
+
+    /// As [`forbidden_by`]; but the order of a register's writes is inferred from committed reads, so
+    /// a circle in it breaks no less than read committed.
+    fn forbidden_by(&self, kind: Kind) -> &'static [Level] {
+        match (kind, self.witness.table.data()) {
+            (Kind::Cycle(Shape::G0, Order::Data), Data::Registers) => &[Level::ReadCommitted],
+            _ => forbidden_by(kind),
+        }
     }
 
     /// Whether a level that nothing was found against does hold.
@@ -382,21 +391,22 @@ struct Cyclic {
 }
 
 impl Cyclic {
-    fn of(graph: &Graph, all: &Components) -> Self {
+    fn of(graph: &Graph, all: &Components, data: Data) -> Self {
         use Level::{
-            ReadCommitted, ReadUncommitted, RepeatableRead, Serializable, SnapshotIsolation,
-            StrictSerializable, StrongSessionSerializable, StrongSessionSnapshotIsolation,
-            StrongSnapshotIsolation,
+            ReadCommitted, RepeatableRead, Serializable, SnapshotIsolation, StrictSerializable,
+            StrongSessionSerializable, StrongSessionSnapshotIsolation, StrongSnapshotIsolation,
         };
         let mut broken = Vec::new();
         if all.is_empty() {
             return Self { broken };
         }
+        if data == Data::Lists && !all.within(graph, Mask::WW).is_empty() {
+            broken.push(Level::ReadUncommitted);
+        }
         let sessions = Mask::PROCESS;
         let real_time = Mask::PROCESS.and(Mask::REALTIME);
         for (mask, levels) in [
-            (Mask::WW, &[ReadUncommitted][..]),
-            (Mask::WRITES, &[ReadCommitted]),
+            (Mask::WRITES, &[ReadCommitted][..]),
             (Mask::WRITES.and(sessions), &[Level::Causal]),
             (Mask::DATA, &[RepeatableRead, Serializable]),
             (Mask::DATA.and(sessions), &[StrongSessionSerializable]),

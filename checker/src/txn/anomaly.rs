@@ -47,7 +47,7 @@ pub enum Kind {
     DirtyUpdate,
     /// A transaction's read disagrees with its own earlier reads and writes.
     Internal,
-    /// Two reads of a list, neither a prefix of the other.
+    /// Two reads of a list, neither a prefix of the other, or a read against its writer's own order.
     IncompatibleOrder,
     /// A read list holds a value twice.
     Duplicates,

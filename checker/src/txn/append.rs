@@ -38,12 +38,12 @@ fn own_order(table: &Table, txn: u32, findings: &mut Findings) {
         let Some(version) = op.written() else {
             continue;
         };
-        let later = ops[at + 1..].iter().filter(|later| later.key == op.key);
-        let Some(next) = later.filter_map(|later| later.written()).next() else {
+        let mut later = ops[at + 1..].iter().filter(|later| later.key == op.key);
+        let Some(next) = later.find_map(|later| later.written()) else {
             continue;
         };
         if table.lists().position(version) > table.lists().position(next) {
-            findings.add(Anomaly::CyclicVersions, || {
+            findings.add(Anomaly::IncompatibleOrder, || {
                 Evidence::Versions(vec![version, next])
             });
         }

@@ -47,7 +47,7 @@ pub(crate) fn meaning(kind: Kind) -> &'static str {
         Kind::LostUpdate => "lost update: two transactions read one version and both replaced it",
         Kind::DirtyUpdate => "dirty update: a committed write stands on an aborted one",
         Kind::Internal => "a transaction contradicts its own reads and writes",
-        Kind::IncompatibleOrder => "two reads show the same key's writes in different orders",
+        Kind::IncompatibleOrder => "a read shows writes of a key in another order than others do",
         Kind::Duplicates => "a write took effect more than once",
         Kind::Garbage => "a value was read that nobody wrote",
         Kind::CyclicVersions => "the versions of one key contradict each other",

@@ -129,10 +129,11 @@ pub fn forbidden_by(kind: Kind) -> &'static [Level] {
         Kind::Garbage
         | Kind::Duplicates
         | Kind::IncompatibleOrder
-        | Kind::CyclicVersions
         | Kind::DirtyUpdate
         | Kind::Cycle(Shape::G0, Order::Data) => &[ReadUncommitted],
-        Kind::G1a | Kind::G1b | Kind::Cycle(Shape::G1c, Order::Data) => &[ReadCommitted],
+        Kind::G1a | Kind::G1b | Kind::CyclicVersions | Kind::Cycle(Shape::G1c, Order::Data) => {
+            &[ReadCommitted]
+        }
         Kind::NonMonotonicView => &[MonotonicAtomicView],
         Kind::Internal | Kind::FracturedRead => &[ReadAtomic, RepeatableRead],
         Kind::CausalityViolation | Kind::Cycle(Shape::G0 | Shape::G1c, Order::Process) => &[Causal],

@@ -181,12 +181,11 @@ fn spoil(rng: &mut ChaCha8Rng, txns: &mut [Txn], lists: &[Vec<u64>]) {
     if let Op::Read(key, list) = &mut txns[txn].ops[op] {
         let whole = &lists[*key];
         *list = whole[..rng.random_range(0..=whole.len())].to_vec();
-        if rng.random_bool(0.03) {
-            list.reverse();
-        } else if rng.random_bool(0.02) {
-            list.extend(list.first().copied());
-        } else if rng.random_bool(0.02) {
-            list.push(99);
+        match rng.random_range(0..100) {
+            0..3 => list.reverse(),
+            3..5 => list.extend(list.first().copied()),
+            5..7 => list.push(99),
+            _ => {}
         }
     }
 }

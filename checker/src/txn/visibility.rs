@@ -315,12 +315,15 @@ fn shortest(from: u32, to: u32, next: impl Fn(u32) -> Vec<u32>) -> Option<Vec<u3
     None
 }
 
+/// Transactions of one session, each with its place in it.
+type Places = Vec<(u32, u32)>;
+
 /// For each transaction and process, how many of the process's transactions it depends on.
 struct Clocks {
     sessions: usize,
     counts: Vec<u32>,
     /// By key and session: the writers, each with its place in the session.
-    writers: HashMap<u32, Vec<(u32, Vec<(u32, u32)>)>>,
+    writers: HashMap<u32, Vec<(u32, Places)>>,
 }
 
 impl Clocks {
