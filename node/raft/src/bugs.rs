@@ -48,8 +48,16 @@ pub enum Bug {
     ConfigurationKept,
     /// A node with a wiped disk votes as if nothing had happened.
     WipedVotes,
-    /// The completion of an overwritten write marks its successor as stable.
-    StaleWriteCounts,
+    /// Neither term nor vote is written to disk.
+    TermNotPersisted,
+    /// A follower takes any commit index, also one below its own.
+    CommitGoesBack,
+    /// What is on disk is applied, committed or not.
+    ApplyUncommitted,
+    /// A proposal takes effect although it is refused.
+    RefusedYetProposed,
+    /// A peer whose messages were lost is never asked again.
+    NeverRevived,
 }
 
 /// The bugs that are switched on.
@@ -60,7 +68,7 @@ pub struct Bugs(u32);
 #[cfg(feature = "bugs")]
 impl Bugs {
     /// Every bug with its name and its number in the list of bug classes.
-    pub const ALL: [(Bug, &'static str, u8); 21] = [
+    pub const ALL: [(Bug, &'static str, u8); 25] = [
         (Bug::StaleReads, "stale-reads", 21),
         (Bug::VoteNotPersisted, "vote-not-persisted", 1),
         (Bug::AckBeforeFsync, "ack-before-fsync", 4),
@@ -81,7 +89,11 @@ impl Bugs {
         (Bug::ChangesOverlap, "changes-overlap", 16),
         (Bug::ConfigurationKept, "configuration-kept", 18),
         (Bug::WipedVotes, "wiped-votes", 19),
-        (Bug::StaleWriteCounts, "stale-write-counts", 13),
+        (Bug::TermNotPersisted, "term-not-persisted", 2),
+        (Bug::CommitGoesBack, "commit-goes-back", 8),
+        (Bug::ApplyUncommitted, "apply-uncommitted", 28),
+        (Bug::RefusedYetProposed, "refused-yet-proposed", 27),
+        (Bug::NeverRevived, "never-revived", 20),
     ];
 
     /// The bug of that name.

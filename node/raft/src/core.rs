@@ -351,7 +351,12 @@ impl Core {
     }
 
     pub(crate) fn commit_to(&mut self, index: Index) {
-        self.commit = self.commit.max(index.min(self.log.last_index()));
+        let index = index.min(self.log.last_index());
+        self.commit = if self.bug(Bug::CommitGoesBack) {
+            index
+        } else {
+            self.commit.max(index)
+        };
     }
 
     // --- votes ------------------------------------------------------------------------------
@@ -462,7 +467,12 @@ impl Core {
 
     /// The next entries to apply: committed, on this node's disk, and no more than is bounded.
     fn take_apply(&mut self) -> Vec<Entry> {
-        let end = self.commit.min(self.log.stable());
+        let commit = if self.bug(Bug::ApplyUncommitted) {
+            self.log.last_index()
+        } else {
+            self.commit
+        };
+        let end = commit.min(self.log.stable());
         let busy = !self.config.asynchronous_apply && self.applied < self.handed;
         let full = self
             .apply_window

@@ -6,9 +6,9 @@ use crate::bugs::Bug;
 use crate::core::Core;
 use crate::error::Refused;
 use crate::log::{Index, NodeId, Payload, Position};
-use crate::membership::Configuration;
+use crate::membership::{Change, Configuration, Transition};
 use crate::message::Body;
-use crate::progress::{Progress, ReplicationState};
+use crate::progress::{CatchUp, Progress, ReplicationState};
 use crate::quorum::Ballot;
 use crate::raft::Next;
 use crate::read::{ReadId, ReadMode, Rounds, Waiter};
@@ -91,7 +91,43 @@ impl Leader {
             progress.quiet = true;
         }
         self.begin_round(core);
+        self.promote_caught_up(core);
         Next::Stay
+    }
+
+    /// Gives a joining learner its vote once a round of catching up was shorter than an election
+    /// timeout.
+    fn promote_caught_up(&mut self, core: &mut Core) {
+        let configuration = core.configuration();
+        let busy = core.membership.index() > core.commit || !self.has_committed(core);
+        if busy || configuration.is_joint() {
+            return;
+        }
+        let (now, last) = (core.now, core.log.last_index());
+        let patience = u64::from(core.config.election_ticks_min);
+        let caught_up = configuration.joining.iter().copied().find(|id| {
+            let Some(peer) = self.progress.get_mut(id) else {
+                return false;
+            };
+            let round = *peer.catch_up.get_or_insert(CatchUp {
+                target: last,
+                started_at: now,
+            });
+            if peer.matched < round.target {
+                return false;
+            }
+            peer.catch_up = Some(CatchUp {
+                target: last,
+                started_at: now,
+            });
+            now < round.started_at + patience
+        });
+        if let Some(id) = caught_up
+            && let Ok(next) =
+                configuration.changed(&[Change::Promote { id }], Transition::Automatic)
+        {
+            self.append_configuration(core, next);
+        }
     }
 
     /// Whether a quorum was heard within an election timeout.
@@ -136,7 +172,8 @@ impl Leader {
             }
             Body::HeartbeatReply { round } => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
-                if peer.quiet && peer.matched < core.log.last_index() {
+                let lacks = peer.matched < core.log.last_index() && !core.bug(Bug::NeverRevived);
+                if peer.quiet && lacks {
                     peer.quiet = false;
                     peer.revive(window(core), core.config.inflight_max_bytes);
                     self.send_to(core, from, true);

@@ -261,9 +261,7 @@ impl Log {
         self.written = start.index;
         self.stable = start.index;
         self.cut = None;
-        for claim in &mut self.in_flight {
-            *claim = 0;
-        }
+        self.in_flight.iter_mut().for_each(|claim| *claim = 0);
     }
 
     /// Whether something waits to be handed to the disk.
@@ -286,5 +284,67 @@ impl Log {
     pub(crate) fn write_done(&mut self) {
         let claim = self.in_flight.pop_front().expect("a write is in flight");
         self.stable = self.stable.max(claim);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(indexes: std::ops::RangeInclusive<Index>, term: Term) -> Vec<Entry> {
+        indexes
+            .map(|index| Entry {
+                index,
+                term,
+                payload: Payload::Empty,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_overwritten_write_vouches_for_nothing_it_lost() {
+        let mut log = Log::restored(Position::default(), entries(1..=4, 1));
+        entries(5..=7, 2)
+            .into_iter()
+            .for_each(|entry| log.append(entry));
+        assert_eq!(log.take_unwritten().entries.len(), 3);
+        // Another leader overwrites them, and a third one puts the very same entries back.
+        log.truncate(6);
+        entries(6..=6, 3)
+            .into_iter()
+            .for_each(|entry| log.append(entry));
+        assert_eq!(log.take_unwritten().truncate_from, Some(6));
+        log.truncate(6);
+        entries(6..=7, 2)
+            .into_iter()
+            .for_each(|entry| log.append(entry));
+        assert_eq!(log.take_unwritten().truncate_from, Some(6));
+
+        log.write_done();
+        assert_eq!(log.stable(), 5);
+        log.write_done();
+        assert_eq!(log.stable(), 5);
+        log.write_done();
+        assert_eq!(log.stable(), 7);
+    }
+
+    #[test]
+    fn the_meeting_point_skips_a_term_at_a_time() {
+        let mut all = entries(1..=3, 1);
+        all.extend(entries(4..=6, 4));
+        let log = Log::restored(Position::default(), all);
+        assert_eq!(log.meeting_point(9, 5), Position { index: 6, term: 4 });
+        assert_eq!(log.meeting_point(9, 3), Position { index: 3, term: 1 });
+        assert_eq!(log.meeting_point(9, 0), Position::default());
+    }
+
+    #[test]
+    fn compaction_keeps_the_position_before_the_first_entry() {
+        let mut log = Log::restored(Position::default(), entries(1..=9, 1));
+        log.compact(4);
+        assert_eq!(log.first_index(), 5);
+        assert_eq!(log.term(4), Some(1));
+        assert_eq!(log.term(3), None);
+        assert_eq!(log.slice(1, 6, usize::MAX).0.len(), 2);
     }
 }

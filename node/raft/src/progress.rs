@@ -148,15 +148,16 @@ impl Progress {
     }
 
     /// The peer refused the entry at `at`; `meeting` is where the logs may meet. A refusal of
-    /// anything but what is being asked now is stale and changes nothing.
+    /// anything but what is being asked now is stale and changes nothing; so does the refusal of
+    /// what the peer once held, which only the loss of its disk explains.
     pub(crate) fn rejected(&mut self, at: Index, meeting: Position) {
         self.quiet = false;
         let stale = match self.state {
-            ReplicationState::Replicate => at <= self.matched,
+            ReplicationState::Replicate => false,
             ReplicationState::Probe => at + 1 != self.next,
             ReplicationState::Snapshot => true,
         };
-        if stale {
+        if stale || at <= self.matched {
             return;
         }
         self.probe((meeting.index + 1).min(at));

@@ -223,6 +223,9 @@ impl Raft {
     /// Appends a command. It has taken effect when the entry of this term and index is applied;
     /// when that index is applied with another term, it never will.
     pub fn propose(&mut self, command: Bytes) -> Result<(Term, Index), Refused> {
+        if self.core.bug(Bug::RefusedYetProposed) && self.is_leader() {
+            self.core.append_own(Payload::Command(command.clone()));
+        }
         let (leader, core) = self.leading()?;
         if core.uncommitted_bytes >= core.config.uncommitted_max_bytes {
             return Err(Refused::Full);
