@@ -1,5 +1,6 @@
 //! The loop that drives every group of the node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::transport::{self, Transport};
 const TURN_MAX: usize = 4_096;
 /// Ticks between two looks at who has given up waiting.
 const SWEEP_TICKS: u64 = 100;
+/// Looks after which somebody who is no member is forgotten.
+const STRANGER_SWEEPS: u32 = 5;
 
 /// Completions of what the loop set off.
 #[derive(Debug)]
@@ -109,6 +112,7 @@ pub struct Engine {
     work: mpsc::UnboundedSender<Work>,
     snapshots: Snapshotter,
     addresses: Arc<AddressBook>,
+    strangers: BTreeMap<NodeId, u32>,
     settings: Settings,
     started: Instant,
     ticked: Instant,
@@ -152,6 +156,7 @@ impl Engine {
             work,
             snapshots,
             addresses: parts.addresses,
+            strangers: BTreeMap::new(),
             settings: parts.settings,
             started: now,
             ticked: now,
@@ -234,6 +239,7 @@ impl Engine {
         self.ticks += 1;
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.members.iter_mut().for_each(Member::sweep);
+            self.forget_strangers();
         }
     }
 
@@ -521,27 +527,51 @@ impl Engine {
         }
     }
 
-    /// Takes up the addresses that a group's configuration names, forgets those that no group
-    /// names, and tells the links.
+    /// Takes up the addresses that a group's configuration names, and tells the links.
     fn learn_addresses(&mut self, at: usize) {
         self.addresses.learn(self.members[at].raft.configuration());
-        if self
-            .members
-            .iter()
-            .any(|member| !member.raft.configuration().voters.is_empty())
-        {
-            self.addresses.retain(|id| {
-                self.members
-                    .iter()
-                    .any(|member| member.raft.configuration().is_member(id))
-            });
-        }
+        self.call_peers();
+    }
+
+    fn call_peers(&self) {
         let peers = self.addresses.all();
         let peers = peers
             .into_iter()
             .map(|(id, addresses)| (id, addresses.peer))
             .collect();
         self.links.set_peers(&peers);
+    }
+
+    /// Forgets who has been no member of any group for a while: until then it may have to learn
+    /// that, and what it passed on may have to be answered.
+    fn forget_strangers(&mut self) {
+        let configurations = || {
+            self.members
+                .iter()
+                .map(|member| member.raft.configuration())
+        };
+        if configurations().all(|configuration| configuration.voters.is_empty()) {
+            return;
+        }
+        let mut strangers = self.addresses.all();
+        strangers.retain(|id, _| !configurations().any(|members| members.is_member(*id)));
+        self.strangers.retain(|id, _| strangers.contains_key(id));
+        for id in strangers.into_keys() {
+            *self.strangers.entry(id).or_default() += 1;
+        }
+        if self
+            .strangers
+            .values()
+            .any(|sweeps| *sweeps >= STRANGER_SWEEPS)
+        {
+            let strangers = &self.strangers;
+            self.addresses.retain(|id| {
+                strangers
+                    .get(&id)
+                    .is_none_or(|sweeps| *sweeps < STRANGER_SWEEPS)
+            });
+            self.call_peers();
+        }
     }
 
     /// Offers the groups that this node leads to the voter that is furthest with each.

@@ -208,6 +208,3 @@ fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response {
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
-
-#[cfg(test)]
-mod tests;

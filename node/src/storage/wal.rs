@@ -114,7 +114,7 @@ struct Shared {
     full: AtomicBool,
     failed: AtomicBool,
     stopping: AtomicBool,
-    entry_len_max: usize,
+    command_len_max: usize,
     meters: Meters,
 }
 
@@ -194,7 +194,6 @@ impl Wal {
             segment_len,
             on_failure,
         } = options;
-        let mut writer = Writer::open(dir, disk, segment_len, position, ledger)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -203,17 +202,14 @@ impl Wal {
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            entry_len_max: writer.record_len_max() / 2,
+            command_len_max: writer::record_len_max(segment_len) / 2,
             meters: Meters::new(),
         });
-        // The first write also shows at once whether the disk can be written to.
-        let opened = Record::Opened(env!("CARGO_PKG_VERSION").into());
-        writer
-            .write([(0, opened)], &*shared)
-            .map_err(|stopped| match stopped {
-                Stopped::Failed(error) => error,
-                Stopped::Abandoned => unreachable!("nothing asked the log to stop"),
-            })?;
+        let writer = Writer::open(dir, disk, segment_len, position, ledger, &*shared);
+        let writer = writer.map_err(|stopped| match stopped {
+            Stopped::Failed(error) => error,
+            Stopped::Abandoned => unreachable!("nothing asked the log to stop"),
+        })?;
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log-sync".into())
@@ -240,7 +236,7 @@ impl Wal {
 
     /// The longest command that an entry may carry, in bytes.
     pub fn command_len_max(&self) -> usize {
-        self.shared.entry_len_max
+        self.shared.command_len_max
     }
 
     /// Whether there is no room for another segment: refuse new commands, definitely. What the

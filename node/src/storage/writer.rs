@@ -81,14 +81,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Goes on where recovery says.
+    /// Goes on where recovery says, and says in the log that it was opened.
+    ///
+    /// That first batch fits a sector, so a crash cannot tear it: from then on recovery always
+    /// knows the number that a torn batch must have. It also shows whether the disk takes writes.
     pub(crate) fn open(
         dir: &Path,
         disk: Arc<dyn Disk>,
         segment_len: u64,
         position: &Position,
         ledger: Ledger,
-    ) -> Result<Writer, StorageError> {
+        observer: &impl Observer,
+    ) -> Result<Writer, Stopped> {
         let (existing, mut spares) = segment::list(dir)?;
         let path = segment::path(dir, position.active);
         let file = if existing.contains(&position.active) {
@@ -110,7 +114,7 @@ impl Writer {
             Some(&next) => preparer.adopt(&segment::path(dir, next))?,
             None => preparer.request(position.active + 1, spares.pop()),
         }
-        Ok(Writer {
+        let mut writer = Writer {
             dir: dir.to_owned(),
             disk,
             segment_len,
@@ -127,12 +131,15 @@ impl Writer {
             ledger,
             buffer: Vec::new(),
             tidying: None,
-        })
+        };
+        let opened = Record::Opened(env!("CARGO_PKG_VERSION").into());
+        writer.write([(0, opened)], observer)?;
+        Ok(writer)
     }
 
     /// The longest record that fits a segment.
     pub(crate) fn record_len_max(&self) -> usize {
-        (self.segment_len - segment::HEADER_LEN - RESERVE_LEN) as usize
+        record_len_max(self.segment_len)
     }
 
     /// Writes records and returns when they are stable.
@@ -295,6 +302,11 @@ impl Writer {
             self.tidying = self.sealed.front().copied();
         }
     }
+}
+
+/// The longest record that fits a segment of this length.
+pub(crate) fn record_len_max(segment_len: u64) -> usize {
+    (segment_len - segment::HEADER_LEN - RESERVE_LEN) as usize
 }
 
 /// Cuts records of many entries so that each fits a segment.

@@ -119,7 +119,7 @@ fn random_record(random: &mut StdRng, last: &mut [u64; 4], group: usize) -> Reco
 #[test]
 fn nothing_stable_is_lost_by_a_crash_at_any_point() {
     let mut random = seeded();
-    for _ in 0..60 {
+    for _ in 0..30 {
         one_life_after_another(&mut random);
     }
 }
@@ -133,7 +133,14 @@ fn one_life_after_another(random: &mut StdRng) {
         let recovered = recover(dir.path()).expect("sound");
         let (position, ledger) = (recovered.position, recovered.ledger);
         assert_eq!(ledger.restored(), stable.restored());
-        let opened = Writer::open(dir.path(), disk.clone(), SEGMENT_LEN, &position, ledger);
+        let opened = Writer::open(
+            dir.path(),
+            disk.clone(),
+            SEGMENT_LEN,
+            &position,
+            ledger,
+            &Quiet,
+        );
         let mut possible = vec![stable.clone()];
         if let Ok(mut writer) = opened {
             loop {

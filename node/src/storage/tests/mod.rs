@@ -91,7 +91,7 @@ fn recover(dir: &Path) -> Result<Recovered, StorageError> {
 fn writer(dir: &Path, segment_len: u64, disk: Arc<dyn Disk>) -> Writer {
     let recovered = recover(dir).expect("the log is sound");
     let (position, ledger) = (recovered.position, recovered.ledger);
-    Writer::open(dir, disk, segment_len, &position, ledger).expect("the log opens")
+    Writer::open(dir, disk, segment_len, &position, ledger, &Quiet).expect("the log opens")
 }
 
 #[test]

@@ -5,12 +5,14 @@ use std::fs;
 
 const SEGMENT_LEN: u64 = 8 << 10;
 
-/// A log of five batches in one segment: the file's bytes, where each batch ends, and what the
-/// log holds up to there.
-fn five_batches(dir: &Path) -> (Vec<u8>, Vec<usize>, Vec<BTreeMap<GroupId, raft::Restored>>) {
+/// A log of six batches in one segment, the first of which says that it was opened: the file's
+/// bytes, where each batch ends, and what the log holds up to there.
+fn six_batches(dir: &Path) -> (Vec<u8>, Vec<usize>, Vec<BTreeMap<GroupId, raft::Restored>>) {
     let mut writer = writer(dir, SEGMENT_LEN, Arc::new(RealDisk));
     let mut ends = vec![segment::HEADER_LEN as usize];
     let mut states = vec![BTreeMap::new()];
+    ends.push(recover(dir).expect("sound").position.at as usize);
+    states.push(BTreeMap::new());
     for index in 1..=5 {
         let records = [
             (
@@ -37,9 +39,9 @@ fn five_batches(dir: &Path) -> (Vec<u8>, Vec<usize>, Vec<BTreeMap<GroupId, raft:
 #[test]
 fn a_log_cut_at_any_byte_holds_what_came_before() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (bytes, ends, states) = five_batches(dir.path());
+    let (bytes, ends, states) = six_batches(dir.path());
     let path = segment::path(dir.path(), 1);
-    for cut in ends[0]..ends[5] {
+    for cut in ends[0]..ends[6] {
         // What was never written is zeros, as the segment was prepared.
         let mut torn = bytes.clone();
         torn[cut..].fill(0);
@@ -59,21 +61,21 @@ fn a_log_cut_at_any_byte_holds_what_came_before() {
 #[test]
 fn a_flip_at_any_byte_is_cut_off_in_the_last_batch_and_refused_before() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (bytes, ends, states) = five_batches(dir.path());
+    let (bytes, ends, states) = six_batches(dir.path());
     let path = segment::path(dir.path(), 1);
-    for at in ends[0]..ends[5] {
+    for at in ends[0]..ends[6] {
         for bit in [0, 3, 7] {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << bit;
             fs::write(&path, &flipped).expect("writable");
             match recover(dir.path()) {
                 Ok(recovered) => {
-                    assert!(at >= ends[4], "a flip at {at} went unnoticed");
-                    assert_eq!(recovered.ledger.restored().expect("no holes"), states[4]);
+                    assert!(at >= ends[5], "a flip at {at} went unnoticed");
+                    assert_eq!(recovered.ledger.restored().expect("no holes"), states[5]);
                     assert!(recovered.report.torn.is_some());
                 }
                 Err(StorageError::Damaged(damage)) => {
-                    assert!(at < ends[4], "a torn tail at {at} was refused");
+                    assert!(at < ends[5], "a torn tail at {at} was refused");
                     assert!((damage.offset as usize) <= at && damage.path == path);
                 }
                 Err(other) => panic!("flip at {at}: {other}"),
@@ -106,7 +108,7 @@ fn a_flip_after_a_clean_stop_is_always_refused() {
 #[test]
 fn the_refusal_names_segment_and_offset_and_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut bytes, ends, _) = five_batches(dir.path());
+    let (mut bytes, ends, _) = six_batches(dir.path());
     bytes[ends[2] + 30] ^= 1;
     let path = segment::path(dir.path(), 1);
     fs::write(&path, &bytes).expect("writable");
@@ -158,7 +160,7 @@ fn a_damaged_or_missing_segment_between_others_is_refused() {
 #[test]
 fn a_newer_format_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut bytes, ..) = five_batches(dir.path());
+    let (mut bytes, ..) = six_batches(dir.path());
     bytes[8..12].copy_from_slice(&(segment::FORMAT_VERSION + 1).to_le_bytes());
     fs::write(segment::path(dir.path(), 1), &bytes).expect("writable");
     let error = recover(dir.path()).expect_err("newer");
@@ -247,7 +249,6 @@ fn write_fixture() {
         entry(13, 5, 40),
     ];
     let records = [
-        Record::Opened("0.1.0".into()),
         Record::HardState(HardState {
             term: 5,
             vote: Some(2),

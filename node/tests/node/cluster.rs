@@ -1,0 +1,268 @@
+//! A cluster of real processes in a temporary folder.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up; no test measures time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One node of a [`Cluster`].
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) http: String,
+    pub(crate) peer: String,
+    pub(crate) data: PathBuf,
+    child: Option<Child>,
+}
+
+/// Nodes on loopback; killed when dropped.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    extra: Vec<String>,
+    client: reqwest::Client,
+    dir: TempDir,
+}
+
+/// A status and its JSON body.
+pub(crate) type Answer = (u16, Json);
+
+impl Cluster {
+    /// `count` nodes that found a cluster, up and with a leader.
+    pub(crate) async fn start(count: u64, extra: &[&str]) -> Cluster {
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            extra: extra.iter().map(ToString::to_string).collect(),
+            client: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+            dir: TempDir::new().unwrap(),
+        };
+        for id in 1..=count {
+            cluster.add(id);
+        }
+        for id in 1..=count {
+            cluster.run(id);
+        }
+        for id in 1..=count {
+            eventually("the node is ready", async || {
+                let (status, _) = cluster.try_send(id, "GET", "/ready", None, &[]).await?;
+                (status == 200).then_some(())
+            })
+            .await;
+        }
+        cluster
+    }
+
+    fn add(&mut self, id: u64) {
+        let data = self.dir.path().join(format!("data{id}"));
+        self.nodes.push(Node {
+            id,
+            http: free_address(),
+            peer: free_address(),
+            data,
+            child: None,
+        });
+    }
+
+    /// Starts a node that founded the cluster, again or for the first time.
+    pub(crate) fn run(&mut self, id: u64) {
+        self.launch(id, &[]);
+    }
+
+    /// Starts a new node that waits to be added.
+    pub(crate) fn join(&mut self, id: u64) {
+        self.add(id);
+        self.launch(id, &["--join"]);
+    }
+
+    fn launch(&mut self, id: u64, more: &[&str]) {
+        let members: Vec<String> = self
+            .nodes
+            .iter()
+            .flat_map(|node| {
+                [
+                    "--member".into(),
+                    format!("{}={},{}", node.id, node.peer, node.http),
+                ]
+            })
+            .collect();
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.dir.path().join(format!("log{id}")))
+            .unwrap();
+        let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ordeal-node"));
+        command
+            .args(["serve", "--threads", "1", "--id", &id.to_string()])
+            .args(["--http", &node.http, "--peer", &node.peer, "--data"])
+            .arg(&node.data)
+            .args(members)
+            .args(more)
+            .args(&self.extra)
+            .stdout(Stdio::null())
+            .stderr(log);
+        node.child = Some(command.spawn().unwrap());
+    }
+
+    pub(crate) fn node(&self, id: u64) -> &Node {
+        self.nodes.iter().find(|node| node.id == id).unwrap()
+    }
+
+    /// What a node has logged.
+    pub(crate) fn log(&self, id: u64) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("log{id}"))).unwrap_or_default()
+    }
+
+    /// Kills a node as a crash of its process does.
+    pub(crate) fn kill(&mut self, id: u64) {
+        let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
+        if let Some(mut child) = node.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Asks a node to stop, and waits until it has.
+    pub(crate) async fn stop(&mut self, id: u64) -> std::process::ExitStatus {
+        let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
+        let mut child = node.child.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        eventually("the node stops", async || child.try_wait().unwrap()).await
+    }
+
+    /// One request to one node.
+    pub(crate) async fn send(
+        &self,
+        id: u64,
+        method: &str,
+        path: &str,
+        body: Option<Json>,
+    ) -> Answer {
+        self.try_send(id, method, path, body, &[]).await.unwrap()
+    }
+
+    /// One request that may fail to reach the node.
+    pub(crate) async fn try_send(
+        &self,
+        id: u64,
+        method: &str,
+        path: &str,
+        body: Option<Json>,
+        headers: &[(&str, String)],
+    ) -> Option<Answer> {
+        let url = format!("http://{}{path}", self.node(id).http);
+        let mut request = self.client.request(method.parse().unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        let text = response.text().await.ok()?;
+        Some((
+            status,
+            serde_json::from_str(&text).unwrap_or(Json::String(text)),
+        ))
+    }
+
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Waits until a live node says who leads, and that one agrees.
+    pub(crate) async fn leader(&self) -> u64 {
+        eventually("a leader", async || {
+            for node in self.nodes.iter().filter(|node| node.child.is_some()) {
+                let status = self.try_send(node.id, "GET", "/status", None, &[]).await;
+                if let Some((200, status)) = status
+                    && status["role"] == "leader"
+                {
+                    return Some(node.id);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Writes until the cluster takes it; gives the node's answer.
+    pub(crate) async fn put(&self, id: u64, key: &str, value: Json) -> Json {
+        eventually("a write is taken", async || {
+            let (status, body) = self
+                .try_send(id, "PUT", &format!("/kv/{key}"), Some(value.clone()), &[])
+                .await?;
+            (status == 200).then_some(body)
+        })
+        .await
+    }
+
+    /// Reads until the node can answer; `None` for an absent key.
+    pub(crate) async fn get(&self, id: u64, key: &str) -> Option<Json> {
+        eventually("a read is answered", async || {
+            match self
+                .try_send(id, "GET", &format!("/kv/{key}"), None, &[])
+                .await?
+            {
+                (200, body) => Some(Some(body["value"].clone())),
+                (404, _) => Some(None),
+                _ => None,
+            }
+        })
+        .await
+    }
+
+    /// Waits until the node's status is as wanted.
+    pub(crate) async fn until(&self, id: u64, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+        eventually(what, async || {
+            let (_, status) = self.try_send(id, "GET", "/status", None, &[]).await?;
+            wanted(&status).then_some(status)
+        })
+        .await
+    }
+
+    /// How a membership change names a node.
+    pub(crate) fn member(&self, id: u64) -> Json {
+        let node = self.node(id);
+        json!({"id": id, "peer": node.peer, "http": node.http})
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.kill(self.nodes[at].id);
+        }
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                eprintln!("--- node {}\n{}", node.id, self.log(node.id));
+            }
+        }
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}

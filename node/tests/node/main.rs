@@ -1,0 +1,9 @@
+//! Real nodes: processes on loopback with disks of their own, killed, stopped and restarted.
+
+mod admin;
+mod cluster;
+mod inputs;
+mod membership;
+mod operations;
+mod recovery;
+mod sessions;
