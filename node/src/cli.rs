@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Config;
-use crate::inspect;
+use crate::config::{Config, Member};
+use crate::{inspect, recover};
 use crate::server::Server;
 
 /// A replicated key-value node
@@ -33,6 +33,18 @@ enum Verb {
         #[arg(long)]
         records: bool,
     },
+    /// Make a node that is not running the sole voter, after a majority was lost for good; says
+    /// what may be lost with that
+    Recover {
+        /// The survivor's data directory
+        dir: PathBuf,
+        /// Where the node is reached from now on, if that changes
+        #[arg(long, value_name = "ID=PEER_ADDR,HTTP_ADDR")]
+        member: Option<Member>,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Runs the program.
@@ -50,6 +62,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Serve(config) => serve(&config),
         Verb::Inspect { dir, records } => inspect::print(&dir, records),
+        Verb::Recover { dir, member, yes } => recover::run(&dir, member.as_ref(), yes),
     };
     match done {
         Ok(code) => code,

@@ -17,6 +17,7 @@ pub(crate) mod encoding;
 pub mod group;
 pub mod http;
 mod inspect;
+mod recover;
 pub mod router;
 pub mod server;
 pub mod state_machine;

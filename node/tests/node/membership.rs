@@ -71,7 +71,9 @@ async fn several_voters_are_replaced_in_one_step() {
             voters(status) == json!(wanted)
         })
         .await;
-    leaving.iter().for_each(|id| cluster.kill(*id));
+    for id in leaving {
+        cluster.kill(id);
+    }
     cluster.put(4, "a", json!(2)).await;
     assert_eq!(cluster.get(5, "a").await, Some(json!(2)));
 }
