@@ -137,6 +137,13 @@ impl Values {
         }
     }
 
+    /// The value with this bare number; null for numbers that are no value's.
+    pub(crate) fn value_of_raw(&self, raw: u32) -> Value {
+        let id = ValueId(raw);
+        let kept = id.small_integer().is_some() || (raw as usize) < self.ends.len();
+        if kept { self.value(id) } else { Value::Null }
+    }
+
     /// How many values are kept: ids from here on are free.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()

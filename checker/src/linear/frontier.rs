@@ -14,12 +14,13 @@ use super::space::{Space, Timed};
 /// A state, and the open operations that took effect, sorted.
 type Configuration = (u32, SmallVec<[u32; 6]>);
 
-/// Whether the operations, sorted by invocation, can be put in a legal order.
+/// Whether the operations, sorted by invocation, can be put in a legal order: none when they can,
+/// else the operation whose return no order gets past.
 pub(crate) fn check(
     space: &mut impl Space,
     operations: &[Timed],
     meter: &mut Meter<'_>,
-) -> Result<bool, Spent> {
+) -> Result<Option<u32>, Spent> {
     let mut returns: Vec<u32> = (0..operations.len() as u32).collect();
     returns.retain(|&number| !operations[number as usize].is_open());
     returns.sort_unstable_by_key(|&number| operations[number as usize].ret);
@@ -34,11 +35,11 @@ pub(crate) fn check(
         }
         frontier = through(space, operations, frontier, &open, returning, meter)?;
         if frontier.is_empty() {
-            return Ok(false);
+            return Ok(Some(returning));
         }
         open.retain(|&number| number != returning);
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// All configurations in which `returning` has taken effect, it no longer being open.

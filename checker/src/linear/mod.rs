@@ -3,22 +3,26 @@
 mod bits;
 mod budget;
 mod certificate;
+mod explain;
 mod frontier;
 mod object;
 mod rounds;
 mod search;
+mod shrink;
 mod space;
 mod timeline;
 #[cfg(test)]
 mod twin;
 mod zones;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::history::{Calls, History, ValueId};
 use crate::model::register::{Decoder, Operation, Registers};
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
-use crate::options::{Model, Options};
+use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
 use rounds::Decision;
@@ -77,7 +81,16 @@ fn check_registers(history: &History, options: &Options) -> Report {
         let operations = registers.of_key(number);
         decide_register(operations, initial, options.certify, &purse, steps)
     });
-    report(history, options, &calls, &registers.keys, decisions, &purse)
+    let whole = Whole {
+        history,
+        options,
+        calls: &calls,
+        keys: &registers.keys,
+        purse: &purse,
+    };
+    whole.report(&decisions, |number| {
+        RegisterSpace::new(registers.of_key(number), initial)
+    })
 }
 
 /// Checks objects of any specification.
@@ -106,7 +119,20 @@ pub(crate) fn check_objects<M: Specification>(
         decide_by_search(&mut space, &object.operations, &purse, steps)
     });
     let keys: Vec<ValueId> = objects.iter().map(|object| object.key).collect();
-    report(history, options, &calls, &keys, decisions, &purse)
+    let whole = Whole {
+        history,
+        options,
+        calls: &calls,
+        keys: &keys,
+        purse: &purse,
+    };
+    whole.report(&decisions, |number| {
+        let object = &objects[number];
+        (
+            Numbered::new(model, &object.classes),
+            object.operations.clone(),
+        )
+    })
 }
 
 fn misfit(options: &Options, error: &str) -> Report {
@@ -116,51 +142,134 @@ fn misfit(options: &Options, error: &str) -> Report {
     )
 }
 
-fn report(
-    history: &History,
-    options: &Options,
-    calls: &Calls,
-    keys: &[ValueId],
-    decisions: Vec<Decision>,
-    purse: &Purse,
-) -> Report {
-    let results = decisions.into_iter().zip(keys).map(|(decision, &key)| {
-        let (verdict, reason) = match decision {
-            Decision::Valid(_) => (Verdict::Valid, None),
-            Decision::Invalid { at, why } => (
-                Verdict::Invalid,
-                Some(why.unwrap_or_else(|| format!("stuck at {at}"))),
-            ),
-            Decision::Unknown(why) => (Verdict::Unknown, Some(why)),
-        };
-        KeyReport {
-            key: history.values().value(key),
-            verdict,
-            reason,
-        }
-    });
-    let results: Vec<KeyReport> = results.collect();
-    let verdict = results
-        .iter()
-        .fold(Verdict::Valid, |all, key| all.and(key.verdict));
-    let mut report = Report::new(options.model.name(), verdict);
-    report.figures.ops = calls.len() as u64;
-    report.figures.keys = keys.len() as u64;
-    report.figures.memory_bytes = purse.peak_bytes();
-    report.keys = results
-        .into_iter()
-        .filter(|key| key.verdict != Verdict::Valid)
-        .collect();
-    let first = report.keys.iter().find(|key| key.verdict == verdict);
-    report.reason = first.map(|key| {
-        format!(
-            "key {}: {}",
-            key.key,
-            key.reason.as_deref().unwrap_or_default()
-        )
-    });
-    report
+/// What a report is made of, besides the decisions.
+struct Whole<'a> {
+    history: &'a History,
+    options: &'a Options,
+    calls: &'a Calls,
+    keys: &'a [ValueId],
+    purse: &'a Purse,
 }
+
+impl Whole<'_> {
+    fn report<S: Space>(
+        &self,
+        decisions: &[Decision],
+        object: impl Fn(usize) -> (S, Vec<Timed>),
+    ) -> Report {
+        let verdicts = decisions.iter().map(Decision::verdict);
+        let verdict = verdicts.fold(Verdict::Valid, Verdict::and);
+        let mut report = Report::new(self.options.model.name(), verdict);
+        report.figures.ops = self.calls.len() as u64;
+        report.figures.keys = self.keys.len() as u64;
+        report.figures.memory_bytes = self.purse.peak_bytes();
+        for (number, decision) in decisions.iter().enumerate() {
+            let reason = match decision {
+                Decision::Valid(_) => continue,
+                Decision::Invalid(_) => "no order of its operations is legal".to_owned(),
+                Decision::Unknown(why) => why.clone(),
+            };
+            let (verdict, key) = (decision.verdict(), self.key(number));
+            report.keys.push(KeyReport {
+                key,
+                verdict,
+                reason: Some(reason),
+            });
+        }
+        let first = report.keys.iter().find(|key| key.verdict == verdict);
+        report.reason = first.map(|key| {
+            let reason = key.reason.as_deref().unwrap_or_default();
+            let others = report
+                .keys
+                .iter()
+                .filter(|it| it.verdict == verdict)
+                .count()
+                - 1;
+            match (key.key.is_null(), others) {
+                (true, _) => reason.to_owned(),
+                (_, 0) => format!("key {}: {reason}", key.key),
+                _ => format!("key {}: {reason}; {others} more keys likewise", key.key),
+            }
+        });
+        let invalid = decisions
+            .iter()
+            .enumerate()
+            .find_map(|(number, it)| match it {
+                Decision::Invalid(involved) => Some((number, involved)),
+                _ => None,
+            });
+        if let Some((number, involved)) = invalid.filter(|_| self.options.explain) {
+            self.explain(&mut report, number, involved, &object);
+        }
+        if self.options.certify {
+            self.certify(&mut report, decisions, &object);
+        }
+        report
+    }
+
+    fn key(&self, number: usize) -> serde_json::Value {
+        self.history.values().value(self.keys[number])
+    }
+
+    fn explain<S: Space>(
+        &self,
+        report: &mut Report,
+        number: usize,
+        involved: &[u32],
+        object: impl Fn(usize) -> (S, Vec<Timed>),
+    ) {
+        // What is left of the budget, but no more than a reader would wait.
+        let time = self.options.budget.time.min(EXPLAIN_MAX);
+        let purse = Purse::new(
+            &Budget {
+                time,
+                ..self.options.budget
+            },
+            Instant::now(),
+        );
+        let (mut space, operations) = object(number);
+        let (history, calls) = (self.history, self.calls);
+        let told = explain::explain(&mut space, &operations, involved, history, calls, &purse);
+        report.counterexample = told.counterexample;
+        report.explanation = told.words;
+        report.details = told.data;
+        report.details["key"] = self.key(number);
+    }
+
+    /// Replays each order that was found; adds them to the report.
+    fn certify<S: Space>(
+        &self,
+        report: &mut Report,
+        decisions: &[Decision],
+        object: impl Fn(usize) -> (S, Vec<Timed>),
+    ) {
+        let mut orders = Vec::new();
+        for (number, decision) in decisions.iter().enumerate() {
+            let Decision::Valid(Some(order)) = decision else {
+                continue;
+            };
+            let (mut space, operations) = object(number);
+            if let Err(flaw) = certificate::replay(&mut space, &operations, order) {
+                report.verdict = report.verdict.and(Verdict::Unknown);
+                report.reason = Some(format!(
+                    "the proof of key {} does not hold ({flaw}): a mistake in the checker",
+                    self.key(number)
+                ));
+                return;
+            }
+            let index = |&it: &u32| self.history.index(operations[it as usize].invoke as usize);
+            let order: Vec<u64> = order.iter().map(index).collect();
+            orders.push(json!({ "key": self.key(number), "linearization": order }));
+        }
+        if report.details.is_null() {
+            report.details = json!({});
+        }
+        report.details["certificate"] = json!(orders);
+    }
+}
+
+/// The most time that shrinking may take.
+const EXPLAIN_MAX: Duration = Duration::from_secs(5);
 
 fn decide_register(
     operations: &[Operation],
@@ -171,10 +280,7 @@ fn decide_register(
 ) -> Result<Decision, Spent> {
     match zones::check(operations, initial, certify) {
         zones::Outcome::Valid(order) => Ok(Decision::Valid(order)),
-        zones::Outcome::Invalid(violation) => Ok(Decision::Invalid {
-            at: 0,
-            why: Some(format!("{violation:?}")),
-        }),
+        zones::Outcome::Invalid(violation) => Ok(Decision::Invalid(violation.involved())),
         zones::Outcome::NotUnique => {
             let (mut space, timed) = RegisterSpace::new(operations, initial);
             decide_by_search(&mut space, &timed, purse, steps)
@@ -196,17 +302,16 @@ fn decide_by_search(
             debug_assert_eq!(certificate::replay(space, operations, &order), Ok(()));
             Ok(Decision::Valid(Some(order)))
         }
-        Ok(Answer::Stuck(at)) => Ok(Decision::Invalid { at, why: None }),
+        Ok(Answer::Stuck(at)) => Ok(Decision::Invalid(vec![at])),
         Ok(Answer::TooWide(width)) => Ok(Decision::Unknown(format!(
             "{width} operations are open at once: more than the search can hold"
         ))),
         Err(Spent::Steps) => {
             let mut meter = Meter::new(purse, steps / FRONTIER_SHARE);
-            if frontier::check(space, operations, &mut meter)? {
-                Ok(Decision::Valid(None))
-            } else {
-                Ok(Decision::Invalid { at: 0, why: None })
-            }
+            Ok(match frontier::check(space, operations, &mut meter)? {
+                None => Decision::Valid(None),
+                Some(at) => Decision::Invalid(vec![at]),
+            })
         }
         Err(spent) => Err(spent),
     }

@@ -7,16 +7,27 @@
 use rayon::prelude::*;
 
 use super::budget::{Purse, Spent};
+use crate::verdict::Verdict;
 
 /// What is known of one object.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// It is linearizable; in this order, if one was asked for.
     Valid(Option<Vec<u32>>),
-    /// It is not. The operation to look at first, and why, when a fast path knows.
-    Invalid { at: u32, why: Option<String> },
+    /// It is not: look at these operations first.
+    Invalid(Vec<u32>),
     /// It was not decided.
     Unknown(String),
+}
+
+impl Decision {
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Decision::Valid(_) => Verdict::Valid,
+            Decision::Invalid(_) => Verdict::Invalid,
+            Decision::Unknown(_) => Verdict::Unknown,
+        }
+    }
 }
 
 const FIRST_STEPS: u64 = 50_000;
@@ -52,7 +63,7 @@ pub(crate) fn decide(
         }
         if decisions
             .iter()
-            .any(|it| matches!(it, Some(Decision::Invalid { .. })))
+            .any(|it| matches!(it, Some(Decision::Invalid(_))))
         {
             break;
         }
@@ -60,7 +71,7 @@ pub(crate) fn decide(
     }
     let found = decisions
         .iter()
-        .any(|it| matches!(it, Some(Decision::Invalid { .. })));
+        .any(|it| matches!(it, Some(Decision::Invalid(_))));
     for object in starved {
         // Beside others the memory did not suffice; alone it may.
         let result = if found {

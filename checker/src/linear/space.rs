@@ -3,8 +3,11 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
+use serde_json::Value;
 
+use super::zones;
+use crate::history::History;
 use crate::model::register::{Action, NEVER, Operation};
 use crate::model::{Effect, Specification};
 
@@ -25,6 +28,21 @@ pub(crate) trait Space {
     /// Bytes held.
     fn memory_bytes(&self) -> u64 {
         0
+    }
+    /// The state for a reader.
+    fn show(&self, history: &History, state: u32) -> Value;
+    /// Whether the operations are legal, when that can be told without a search.
+    fn quick(&self, _operations: &[Timed]) -> Option<bool> {
+        None
+    }
+    /// Whether an operation of the first class may be what makes one of the second possible.
+    fn feeds(&self, _class: u32, _fed: u32) -> bool {
+        false
+    }
+    /// A part of the operations, by number, that holds all that the involved ones depend on, such
+    /// that a legal history is legal without the rest.
+    fn focus(&self, _operations: &[Timed], _involved: &[u32]) -> Option<Vec<u32>> {
+        None
     }
 }
 
@@ -73,6 +91,16 @@ impl RegisterSpace {
     }
 }
 
+impl RegisterSpace {
+    fn operation(&self, timed: &Timed) -> Operation {
+        Operation {
+            invoke: timed.invoke,
+            ret: timed.ret,
+            action: self.actions[timed.class as usize],
+        }
+    }
+}
+
 impl Space for RegisterSpace {
     fn initial(&self) -> u32 {
         self.initial
@@ -92,6 +120,66 @@ impl Space for RegisterSpace {
 
     fn classes(&self) -> usize {
         self.actions.len()
+    }
+
+    fn show(&self, history: &History, state: u32) -> Value {
+        history.values().value_of_raw(state)
+    }
+
+    fn quick(&self, operations: &[Timed]) -> Option<bool> {
+        let operations: Vec<Operation> = operations.iter().map(|it| self.operation(it)).collect();
+        match zones::check(&operations, self.initial, false) {
+            zones::Outcome::Valid(_) => Some(true),
+            zones::Outcome::Invalid(_) => Some(false),
+            zones::Outcome::NotUnique => None,
+        }
+    }
+
+    fn feeds(&self, class: u32, fed: u32) -> bool {
+        let (Action::Write(left) | Action::Cas(_, left)) = self.actions[class as usize] else {
+            return false;
+        };
+        match self.actions[fed as usize] {
+            Action::Read(seen) | Action::Cas(seen, _) => seen == left,
+            Action::Differs(other) => other != left,
+            Action::Write(_) => false,
+        }
+    }
+
+    /// Values that `cas` hang together go together; values apart from them can be left out with all
+    /// their operations, for then what is left saw nothing of them.
+    fn focus(&self, operations: &[Timed], involved: &[u32]) -> Option<Vec<u32>> {
+        let mut values: HashSet<u32, FixedState> = HashSet::default();
+        let mut take = |action: Action| match action {
+            Action::Read(value) | Action::Write(value) => values.insert(value),
+            Action::Cas(old, new) => values.insert(old) | values.insert(new),
+            Action::Differs(_) => false,
+        };
+        for &number in involved {
+            take(self.actions[operations[number as usize].class as usize]);
+        }
+        loop {
+            let before = values.len();
+            for &action in &self.actions {
+                if let Action::Cas(old, new) = action
+                    && (values.contains(&old) || values.contains(&new))
+                {
+                    values.insert(old);
+                    values.insert(new);
+                }
+            }
+            if values.len() == before {
+                break;
+            }
+        }
+        let within = |it: &Timed| match self.actions[it.class as usize] {
+            Action::Read(value) | Action::Write(value) | Action::Cas(value, _) => {
+                values.contains(&value)
+            }
+            Action::Differs(_) => false,
+        };
+        let numbered = operations.iter().enumerate().filter(|(_, it)| within(it));
+        Some(numbered.map(|(number, _)| number as u32).collect())
     }
 }
 
@@ -166,6 +254,10 @@ impl<M: Specification> Space for Numbered<'_, M> {
     fn leads_to(&self, state: u32, class: u32) -> bool {
         self.model
             .leads_to(&self.states[state as usize], &self.classes[class as usize])
+    }
+
+    fn show(&self, _history: &History, state: u32) -> Value {
+        Value::from(format!("{:?}", self.states[state as usize]))
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -168,7 +168,8 @@ mod tests {
     use super::*;
     use crate::linear::budget::{Meter, Purse};
     use crate::linear::space::RegisterSpace;
-    use crate::linear::{certificate, frontier, search, zones};
+    use crate::linear::{certificate, frontier, search, shrink, zones};
+    use crate::model::Effect;
     use crate::options::Budget;
 
     fn purse() -> Purse {
@@ -203,7 +204,8 @@ mod tests {
             let expected = linearizable(&mut space, &timed);
             invalid += usize::from(!expected);
             let told = frontier::check(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
-            assert_eq!(told, Ok(expected), "frontier on {operations:?}");
+            let legal = told.map(|stuck| stuck.is_none());
+            assert_eq!(legal, Ok(expected), "frontier on {operations:?}");
             let answer = search::search(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
             match answer.expect("the purse is full") {
                 search::Answer::Linearization(order) => {
@@ -212,6 +214,9 @@ mod tests {
                     assert_eq!(replayed, Ok(()), "{order:?} of {operations:?}");
                 }
                 answer => assert!(!expected, "search finds {answer:?} on {operations:?}"),
+            }
+            if !expected && round % 3 == 0 {
+                shrinks(&mut space, &timed, &purse);
             }
             match zones::check(&operations, 0, true) {
                 zones::Outcome::NotUnique => {}
@@ -232,5 +237,32 @@ mod tests {
             decided > 40_000 && invalid > 12_000,
             "the draw has lost its bite"
         );
+    }
+
+    /// What an illegal history shrinks to is illegal, and nothing in it can be weakened further.
+    fn shrinks(space: &mut RegisterSpace, timed: &[Timed], purse: &Purse) {
+        let mut meter = Meter::new(purse, u64::MAX);
+        let stuck = frontier::check(space, timed, &mut meter)
+            .unwrap()
+            .expect("it is illegal");
+        let core = shrink::shrink(space, timed, &[stuck], purse);
+        let left: Vec<Timed> = core.iter().map(|&(_, it)| it).collect();
+        assert!(
+            !linearizable(space, &left),
+            "{timed:?} shrinks to the legal {left:?}"
+        );
+        assert_eq!(shrink::confirmed(space, &core, purse), Some(true));
+        for at in 0..left.len() {
+            let mut weaker = left.clone();
+            match space.effect(weaker[at].class) {
+                Effect::Observes => drop(weaker.remove(at)),
+                _ if weaker[at].is_open() => continue,
+                _ => weaker[at].ret = NEVER,
+            }
+            assert!(
+                linearizable(space, &weaker),
+                "{left:?} can do without its number {at}"
+            );
+        }
     }
 }

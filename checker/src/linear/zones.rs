@@ -76,7 +76,21 @@ pub(crate) enum Violation {
     },
 }
 
-pub(crate) const NONE: u32 = u32::MAX;
+impl Violation {
+    /// The operations that clash.
+    pub(crate) fn involved(&self) -> Vec<u32> {
+        let all = match *self {
+            Violation::NeverWritten { observer } => vec![observer],
+            Violation::ReplacedTwice { cas } => cas.to_vec(),
+            Violation::Circle { cas } => vec![cas],
+            Violation::Backwards { earlier, later } => vec![earlier, later],
+            Violation::Clash { first, second } => [first, second].concat(),
+        };
+        all.into_iter().filter(|&it| it != NONE).collect()
+    }
+}
+
+const NONE: u32 = u32::MAX;
 /// The writer of the initial value.
 const INITIAL: u32 = u32::MAX - 1;
 

@@ -1,5 +1,6 @@
 //! How to say what an object promises.
 
+use std::fmt::Debug;
 use std::hash::Hash;
 
 use serde_json::Value;
@@ -86,7 +87,7 @@ pub struct Observed<'a> {
 /// ```
 pub trait Specification: Sync {
     /// What the object holds.
-    type State: Clone + Eq + Hash;
+    type State: Clone + Eq + Hash + Debug;
     /// An operation with its answer. Equal operations are interchangeable.
     type Op: Clone + Eq + Hash + Send + Sync;
 
