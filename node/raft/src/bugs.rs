@@ -26,7 +26,7 @@ pub enum Bug {
     CommitUnverified,
     /// A vote is given whatever the candidate's log.
     VoteAnyLog,
-    /// A follower acknowledges its whole log instead of what was verified.
+    /// The leader takes what a follower has for what matches.
     MatchOverReported,
     /// Half the voters are taken for a majority.
     QuorumMiscounted,

@@ -328,18 +328,8 @@ impl Core {
             }
             self.append_entry(entry);
         }
-        let verified = if self.bug(Bug::CommitUnverified) {
-            self.log.last_index()
-        } else {
-            end
-        };
-        self.commit_to(commit.min(verified));
-        let matched = if self.bug(Bug::MatchOverReported) {
-            self.log.last_index()
-        } else {
-            end
-        };
-        self.send(leader, Body::Accepted { matched });
+        self.commit_to(commit.min(end));
+        self.send(leader, Body::Accepted { matched: end });
     }
 
     fn truncate(&mut self, from: Index) {
@@ -515,9 +505,9 @@ impl Core {
             .push_back((self.last_tag, self.hard_state.term));
         Some(Write {
             tag: self.last_tag,
-            hard_state: changed.then_some(HardState {
-                term: self.hard_state.term,
+            hard_state: (changed && !self.bug(Bug::TermNotPersisted)).then_some(HardState {
                 vote,
+                ..self.hard_state
             }),
             truncate_from: unwritten.truncate_from,
             entries: unwritten.entries,

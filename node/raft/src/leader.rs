@@ -167,6 +167,9 @@ impl Leader {
                 }
             }
             Body::Rejected { at, hint } => {
+                if core.bug(Bug::MatchOverReported) {
+                    peer.accepted(hint.index, 0);
+                }
                 let meeting = core.log.meeting_point(hint.index, hint.term);
                 peer.rejected(at, meeting);
             }
@@ -253,8 +256,19 @@ impl Leader {
         let vouches = self.vouches(core);
         self.reads.begin(core.now, core.commit, vouches);
         let round = self.reads.last();
+        self.heartbeat(core, round);
+        self.confirm_rounds(core);
+    }
+
+    fn heartbeat(&self, core: &mut Core, round: u64) {
         for (&id, peer) in &self.progress {
-            let commit = core.commit.min(peer.matched);
+            // What lies beyond the match may be another leader's, and must not be committed.
+            let verified = if core.bug(Bug::CommitUnverified) {
+                core.commit
+            } else {
+                peer.matched
+            };
+            let commit = core.commit.min(verified);
             core.send(
                 id,
                 Body::Heartbeat {
@@ -264,7 +278,6 @@ impl Leader {
                 },
             );
         }
-        self.confirm_rounds(core);
     }
 
     // --- commit -----------------------------------------------------------------------------
@@ -324,17 +337,7 @@ impl Leader {
     /// The last words of a leader that is no voter any more: what is committed, and who is next.
     fn farewell(&mut self, core: &mut Core) {
         let round = self.reads.last();
-        for (&id, peer) in &self.progress {
-            let commit = core.commit.min(peer.matched);
-            core.send(
-                id,
-                Body::Heartbeat {
-                    commit,
-                    round,
-                    sleep: false,
-                },
-            );
-        }
+        self.heartbeat(core, round);
         let voters = self
             .progress
             .iter()

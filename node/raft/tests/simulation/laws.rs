@@ -206,6 +206,17 @@ impl Laws {
                 durable,
                 "entry {index} of {configuration:?}"
             );
+            if raft.is_leader() {
+                let counted = log
+                    .get(raft.commit())
+                    .is_some_and(|last| last.term == in_term);
+                law!(
+                    self,
+                    "commits its own term",
+                    counted,
+                    "of term {term}, in {in_term}"
+                );
+            }
             self.committed.push(Committed {
                 term,
                 digest,
@@ -281,6 +292,10 @@ fn one_change_at_a_time(laws: &Laws, raft: &Raft, write: &Write, log: &Tape) {
                 .first()
                 .is_some_and(|first| entry.index >= first.index)
         {
+            let own = log
+                .get(raft.commit())
+                .is_some_and(|it| it.term == raft.term());
+            law!(laws, "change after own commit", own, "at {}", entry.index);
             let done = before.index <= raft.commit();
             law!(
                 laws,

@@ -5,6 +5,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::cluster::{Cluster, Event};
+use crate::host::Host;
 use crate::network::pick;
 
 /// What may happen, each with its weight, and the longest time between two of them.
@@ -144,9 +145,19 @@ impl Cluster {
             return;
         };
         let node = self.any_node();
-        let configuration = self.process(leader).raft.configuration();
-        let spare = configuration.voters.len() >= 3 && !configuration.is_joint();
-        if !spare || node == leader || self.hosts.values().any(|host| host.disk.wiped) {
+        let spare = |host: &Host| {
+            let Some(process) = &host.process else {
+                return false;
+            };
+            let configuration = process.raft.configuration();
+            configuration.voters.is_empty()
+                || configuration.voters.len() >= 3 && !configuration.is_joint()
+        };
+        let whole = self
+            .hosts
+            .values()
+            .all(|host| spare(host) && !host.disk.wiped);
+        if !whole || node == leader {
             return;
         }
         self.crash(node);
@@ -162,6 +173,16 @@ impl Cluster {
         // A refusal is an answer like any other.
         let _ = self.process_mut(leader).raft.transfer_leadership(to);
         self.pump(leader);
+        if self.rng.random_range(0..4) == 0 {
+            // The old leader is not told of its successor.
+            let others: Vec<NodeId> = self
+                .hosts
+                .keys()
+                .copied()
+                .filter(|id| *id != leader)
+                .collect();
+            self.network.cut(&others, &[leader], false);
+        }
     }
 
     fn campaign(&mut self) {
