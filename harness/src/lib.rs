@@ -12,6 +12,7 @@ pub mod generator;
 pub mod interpreter;
 pub mod journal;
 pub mod nemesis;
+pub mod operator;
 pub mod playbook;
 pub mod recorder;
 pub mod report;

@@ -11,9 +11,12 @@ mod demo;
 mod exit;
 mod fault;
 mod heal;
+mod kv;
 mod lab;
 mod launch;
 mod man;
+mod members;
+mod operate;
 mod report;
 mod run;
 
@@ -54,6 +57,8 @@ enum Verb {
     Fault(fault::FaultVerb),
     Heal(heal::Heal),
     Report(report::ReportVerb),
+    Members(members::Members),
+    Kv(kv::Kv),
 }
 
 impl Verb {
@@ -68,6 +73,8 @@ impl Verb {
             Self::Fault(verb) => verb.run(context),
             Self::Heal(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
+            Self::Members(verb) => verb.run(context),
+            Self::Kv(verb) => verb.run(context),
         }
     }
 }
