@@ -64,7 +64,7 @@ pub(super) fn render(report: &Report) -> Result<String, ReportError> {
         script_hash: format!("sha256-{}", base64(&Sha256::digest(SCRIPT))),
         summary,
         seed: text(&folder.run.seed),
-        started: &folder.run.started,
+        started: moment_of(&folder.run.started),
         system: name_of(&folder.run.system),
         workload: name_of(&folder.run.workload),
         properties,
@@ -100,7 +100,7 @@ struct Page<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
     seed: String,
-    started: &'a str,
+    started: String,
     system: String,
     workload: String,
     properties: Vec<PropertyView>,
@@ -130,13 +130,26 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// A system or workload is its name, or an object that has one.
+/// A system or workload is its name, an object that has one, or a list of those.
 fn name_of(value: &serde_json::Value) -> String {
-    text(
-        value
-            .get("name")
-            .or_else(|| value.get("kind"))
-            .unwrap_or(value),
+    match value.as_array() {
+        Some(several) => several.iter().map(name_of).collect::<Vec<_>>().join(", "),
+        None => text(
+            value
+                .get("name")
+                .or_else(|| value.get("kind"))
+                .unwrap_or(value),
+        ),
+    }
+}
+
+/// `2026-11-21T22:58:09.749650227Z` without the fraction that nobody reads.
+fn moment_of(started: &str) -> String {
+    let (second, zone) = started.split_once('.').unwrap_or((started, ""));
+    format!(
+        "{}{}",
+        second.replace('T', " "),
+        if zone.ends_with('Z') { " UTC" } else { "" }
     )
 }
 

@@ -18,6 +18,8 @@ use super::ReportError;
 
 const BUCKETS_MAX: usize = 360;
 const BUCKET_NS_MIN: u64 = 50_000_000;
+/// So long without any client's op, the clients rest.
+const REST_NS: u64 = 500_000_000;
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 const ERRORS_MAX: usize = 1_000;
 
@@ -198,8 +200,12 @@ impl Timeline {
                 return;
             }
         };
-        self.last_client_ns = op.time;
+        let quiet_since_ns = std::mem::replace(&mut self.last_client_ns, op.time);
         if matches!(op.type_, Type::Invoke) {
+            // Nobody asked for anything: that is a rest of the clients, not an outage.
+            if pending.is_empty() && op.time.saturating_sub(quiet_since_ns) > REST_NS {
+                self.last_ok_ns = Some(op.time);
+            }
             self.last_ok_ns.get_or_insert(op.time);
             pending.insert(process, (op.time, op.f.into_owned()));
             return;
@@ -346,6 +352,19 @@ mod tests {
             .as_ref()
             .expect("the write began here");
         assert_eq!(first.max() / 10_000, 90);
+    }
+
+    #[test]
+    fn a_rest_of_the_clients_is_no_outage() {
+        let timeline = read(
+            r#"{"time":0,"process":0,"type":"invoke","f":"w"}
+{"time":1000000,"process":0,"type":"ok","f":"w"}
+{"time":2000000,"process":0,"type":"invoke","f":"w"}
+{"time":9000000,"process":0,"type":"ok","f":"w"}
+{"time":60000000000,"process":0,"type":"invoke","f":"w"}
+{"time":60001000000,"process":0,"type":"ok","f":"w"}"#,
+        );
+        assert_eq!(timeline.gap_ns, Some((1_000_000, 9_000_000)));
     }
 
     #[test]
