@@ -127,7 +127,7 @@ fn check_expect(playbook: &Playbook, source: &Source) -> Result<(), Mistake> {
         return Err(source.mistake(
             &["expect".into(), "faults".into(), kind.as_str().into()],
             format!(
-                "this playbook has no fault `{kind}`, expected one of {}",
+                "this playbook has no fault `{kind}`; those it has: {}",
                 list(&kinds)
             ),
         ));
@@ -139,5 +139,8 @@ fn list(names: &[&str]) -> String {
     let mut names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.sort();
     names.dedup();
-    names.join(", ")
+    match names.len() {
+        0 => "none".into(),
+        _ => names.join(", "),
+    }
 }

@@ -251,7 +251,8 @@ fn workers(plan: &Plan) -> Result<Vec<Worker>> {
     let nodes = &plan.system.nodes;
     for making in plan.makings() {
         let load = making.load;
-        let client = Client::new(&plan.system, &load.with).map_err(anyhow::Error::msg)?;
+        let client =
+            Client::new(&plan.system, load.kind.name(), &load.with).map_err(anyhow::Error::msg)?;
         for slot in making.slots() {
             let node = slot.number % nodes.len();
             workers.push(Worker {

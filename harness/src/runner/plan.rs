@@ -204,7 +204,7 @@ fn system(loaded: &Loaded, nodes: Vec<Node>) -> Result<System, Mistake> {
             loaded.source.mistake(&path, why)
         })?;
         system
-            .check_operations(load.kind.needs(load))
+            .check_operations(load.kind.name(), load.kind.needs(load))
             .map_err(|why| loaded.source.mistake(&here, why))?;
     }
     Ok(system)

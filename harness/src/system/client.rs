@@ -57,17 +57,22 @@ impl Answer {
 pub enum Client {
     /// HTTP.
     Http(Arc<HttpClient>),
-    /// A program.
-    Exec(Arc<System>),
+    /// A program, told which workload it works for.
+    Exec(Arc<System>, &'static str),
 }
 
 impl Client {
-    /// The client that the system file describes; `with` overrides its parameters.
-    pub fn new(system: &Arc<System>, with: &BTreeMap<String, Json>) -> Result<Client, String> {
+    /// The client that the system file describes, for a workload of this kind; `with` overrides the
+    /// system's parameters.
+    pub fn new(
+        system: &Arc<System>,
+        kind: &'static str,
+        with: &BTreeMap<String, Json>,
+    ) -> Result<Client, String> {
         if system.definition.client.http.is_some() {
-            return HttpClient::new(system, with).map(|http| Client::Http(Arc::new(http)));
+            return HttpClient::new(system, kind, with).map(|http| Client::Http(Arc::new(http)));
         }
-        Ok(Client::Exec(Arc::clone(system)))
+        Ok(Client::Exec(Arc::clone(system), kind))
     }
 
     /// A connection for one process to one node.
@@ -77,9 +82,11 @@ impl Client {
                 client: Arc::clone(http),
                 node,
             },
-            Client::Exec(system) => {
-                Connection::Exec(Box::new(ExecConnection::new(Arc::clone(system), node)))
-            }
+            Client::Exec(system, kind) => Connection::Exec(Box::new(ExecConnection::new(
+                Arc::clone(system),
+                kind,
+                node,
+            ))),
         }
     }
 }

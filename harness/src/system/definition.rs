@@ -47,7 +47,8 @@ pub struct Definition {
     pub failover: Option<Failover>,
     /// How clients speak to it.
     pub client: ClientDefinition,
-    /// The workloads' operations; name → how it is called and what its answers mean.
+    /// The workloads' operations: how each is called and what its answers mean. One that is called
+    /// in a different way for one workload is named `workload.operation`.
     pub operations: BTreeMap<String, Operation>,
 }
 
@@ -222,7 +223,8 @@ pub struct Rule {
     /// It may have happened, or may yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub info: Option<Condition>,
-    /// The operation's value, for `ok`; without it the value that was invoked.
+    /// The value that an `ok` answers: an expression, or a template that writes JSON. Without it
+    /// the value that was invoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// A word for the error, for `fail` and `info`.

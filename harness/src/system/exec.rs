@@ -1,7 +1,7 @@
 //! The client for what is not HTTP: a program that reads operations and writes outcomes.
 //!
 //! One program runs for each logical process. It reads one JSON object a line,
-//! `{"f":"read","key":"k1","value":null,"process":3,"node":{"name":"n1","id":1,"address":"10.0.0.1"}}`,
+//! `{"workload":"register","f":"read","key":"k1","value":null,"process":3,"node":{"name":"n1","id":1,"address":"10.0.0.1"}}`,
 //! and answers each with one line, `{"type":"ok","value":5}`, `{"type":"fail","error":"refused"}` or
 //! `{"type":"info","error":"timeout"}`. A program that dies or stays silent gives `info`, and a new
 //! one is started for the next operation.
@@ -22,6 +22,7 @@ use crate::generator::Draft;
 #[derive(Debug)]
 pub struct ExecConnection {
     system: Arc<System>,
+    kind: &'static str,
     node: usize,
     running: Option<Running>,
 }
@@ -35,6 +36,7 @@ struct Running {
 
 #[derive(Serialize)]
 struct Question<'a> {
+    workload: &'a str,
     f: &'a str,
     key: Option<&'a str>,
     value: &'a Json,
@@ -60,9 +62,10 @@ enum ReplyOutcome {
 }
 
 impl ExecConnection {
-    pub(super) fn new(system: Arc<System>, node: usize) -> ExecConnection {
+    pub(super) fn new(system: Arc<System>, kind: &'static str, node: usize) -> ExecConnection {
         ExecConnection {
             system,
+            kind,
             node,
             running: None,
         }
@@ -71,9 +74,7 @@ impl ExecConnection {
     pub(super) async fn call(&mut self, process: u64, draft: &Draft) -> Answer {
         let harmless = self
             .system
-            .definition
-            .operations
-            .get(draft.f.as_ref())
+            .operation(self.kind, &draft.f)
             .is_some_and(|op| op.harmless);
         let answer = self.attempt(process, draft).await;
         if harmless && answer.outcome == Outcome::Info {
@@ -94,6 +95,7 @@ impl ExecConnection {
         }
         let running = self.running.as_mut().expect("just started");
         let question = Question {
+            workload: self.kind,
             f: &draft.f,
             key: draft.key.as_deref(),
             value: &draft.value,

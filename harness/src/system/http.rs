@@ -104,9 +104,10 @@ impl CompiledRequest {
 }
 
 impl HttpClient {
-    /// Compiles the system's operations for its nodes.
+    /// Compiles the system's operations for one kind of workload and the system's nodes.
     pub(super) fn new(
         system: &System,
+        kind: &str,
         with: &BTreeMap<String, Json>,
     ) -> Result<HttpClient, String> {
         let definition = &system.definition.client;
@@ -116,9 +117,10 @@ impl HttpClient {
             .ok_or("the system has no HTTP client")?;
         let engine = &system.engine;
         let mut operations = HashMap::new();
-        for (name, operation) in &system.definition.operations {
-            let compiled = compile(system, operation).map_err(|why| format!("{name}: {why}"))?;
-            operations.insert(name.clone(), compiled);
+        for f in system.functions(kind) {
+            let operation = system.operation(kind, f).expect("it is one of them");
+            let compiled = compile(system, operation).map_err(|why| format!("{f}: {why}"))?;
+            operations.insert(f.to_owned(), compiled);
         }
         let mut nodes = Vec::new();
         for node in &system.nodes {

@@ -248,18 +248,21 @@ impl System {
     /// Refuses a workload whose operations the system does not know; the message names them.
     pub fn check_operations<'a>(
         &self,
+        kind: &str,
         needed: impl Iterator<Item = &'a str>,
     ) -> Result<(), String> {
-        let known = &self.definition.operations;
-        let missing: Vec<&str> = needed.filter(|f| !known.contains_key(*f)).collect();
+        let missing: Vec<&str> = needed
+            .filter(|f| self.operation(kind, f).is_none())
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         Err(format!(
-            "the system `{}` does not say how to {} (it knows {})",
+            "the system `{}` does not say how to {} for the workload `{kind}` (it knows {})",
             self.definition.name,
             missing.join(", "),
-            known
+            self.definition
+                .operations
                 .keys()
                 .map(String::as_str)
                 .collect::<Vec<_>>()

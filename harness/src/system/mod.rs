@@ -56,6 +56,23 @@ pub struct System {
 }
 
 impl System {
+    /// How an operation of a workload is called: its own way, `set.read`, or that of all, `read`.
+    fn operation(&self, kind: &str, f: &str) -> Option<&definition::Operation> {
+        let operations = &self.definition.operations;
+        operations
+            .get(&format!("{kind}.{f}"))
+            .or_else(|| operations.get(f))
+    }
+
+    /// The operations that a kind of workload can use.
+    fn functions<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.definition.operations.keys();
+        names.filter_map(move |name| match name.split_once('.') {
+            None => Some(name.as_str()),
+            Some((own, f)) => (own == kind).then_some(f),
+        })
+    }
+
     /// What a template about one node may use: `node` and `nodes`.
     fn node_context(&self, node: &Node) -> Value {
         let (node, nodes) = (Value::from(Serde(node)), Value::from(Serde(&self.nodes)));

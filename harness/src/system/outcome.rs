@@ -1,10 +1,11 @@
 //! From an answer to an outcome, by the rules of the system file.
 
 use minijinja::value::Value;
+use serde_json::Value as Json;
 
 use super::client::{Answer, Outcome};
 use super::definition::Rule;
-use super::template::{Engine, Expr, to_json};
+use super::template::{Engine, Expr, Text, to_json};
 
 /// The names that an outcome's expressions may use.
 pub(super) const NAMES: [&str; 8] = [
@@ -24,7 +25,7 @@ struct CompiledRule {
     outcome: Outcome,
     /// Always, when there is none.
     when: Option<Expr>,
-    value: Option<Expr>,
+    value: Option<Answered>,
     error: Option<Expr>,
     revision: Option<Expr>,
 }
@@ -38,12 +39,7 @@ impl Rules {
         let rules = rules
             .map(|rule| compile(engine, rule))
             .collect::<Result<Vec<_>, _>>()?;
-        let uses_body = rules.iter().any(|rule| {
-            [&rule.when, &rule.value, &rule.error, &rule.revision]
-                .into_iter()
-                .flatten()
-                .any(|expression| expression.uses_body)
-        });
+        let uses_body = rules.iter().any(CompiledRule::uses_body);
         Ok(Rules { rules, uses_body })
     }
 
@@ -66,32 +62,63 @@ impl Rules {
             {
                 continue;
             }
-            let value = rule
-                .value
-                .as_ref()
-                .map(|value| value.eval(context))
-                .transpose()?;
-            let error = rule
-                .error
-                .as_ref()
-                .map(|error| error.eval(context))
-                .transpose()?;
-            let revision = rule
-                .revision
-                .as_ref()
-                .map(|it| it.eval(context))
-                .transpose()?;
+            let eval = |it: &Option<Expr>| it.as_ref().map(|it| it.eval(context)).transpose();
+            let error = eval(&rule.error)?.filter(|error| !error.is_undefined());
             return Ok(Some(Answer {
                 outcome: rule.outcome,
-                value: value.as_ref().map(to_json),
-                error: error
-                    .filter(|error| !error.is_undefined())
-                    .map(|error| error.to_string()),
-                revision: revision.and_then(|revision| revision.as_i64()),
+                value: rule
+                    .value
+                    .as_ref()
+                    .map(|value| value.of(context))
+                    .transpose()?,
+                error: error.map(|error| error.to_string()),
+                revision: eval(&rule.revision)?.and_then(|revision| revision.as_i64()),
                 unavailable: false,
             }));
         }
         Ok(None)
+    }
+}
+
+impl CompiledRule {
+    fn uses_body(&self) -> bool {
+        let expressions = [&self.when, &self.error, &self.revision];
+        self.value.is_some() || expressions.into_iter().flatten().any(|it| it.uses_body)
+    }
+}
+
+/// How a value is read from an answer.
+#[derive(Debug)]
+enum Answered {
+    /// By an expression.
+    Expression(Expr),
+    /// By a template that writes it as JSON.
+    Template(Text),
+}
+
+impl Answered {
+    fn compile(engine: &Engine, source: &str) -> Result<Answered, String> {
+        Ok(match engine.text(source, &NAMES)? {
+            Text::Plain(_) => Answered::Expression(engine.expression(source, &NAMES)?),
+            template @ Text::Template(_) => Answered::Template(template),
+        })
+    }
+
+    /// The value. An answer without it is not understood: nothing may be made of that but info.
+    fn of(&self, context: &Value) -> Result<Json, String> {
+        match self {
+            Answered::Expression(expression) => {
+                let value = expression.eval(context)?;
+                if value.is_undefined() {
+                    return Err("the answer has no value where one is looked for".into());
+                }
+                Ok(to_json(&value))
+            }
+            Answered::Template(template) => {
+                let text = template.render(context)?;
+                serde_json::from_str(&text).map_err(|error| format!("its value: {error}"))
+            }
+        }
     }
 }
 
@@ -119,7 +146,11 @@ fn compile(engine: &Engine, rule: &Rule) -> Result<CompiledRule, String> {
             "true" => None,
             source => Some(engine.expression(source, &NAMES)?),
         },
-        value: expression(&rule.value)?,
+        value: rule
+            .value
+            .as_ref()
+            .map(|source| Answered::compile(engine, source))
+            .transpose()?,
         error: expression(&rule.error)?,
         revision: expression(&rule.revision)?,
     })

@@ -23,6 +23,12 @@ impl Engine {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("base64", base64_filter);
         environment.add_filter("unbase64", unbase64_filter);
+        environment.add_filter("enumerate", |list: Vec<Value>| -> Vec<Value> {
+            list.into_iter()
+                .enumerate()
+                .map(|(at, item)| Value::from(vec![at.into(), item]))
+                .collect()
+        });
         environment.add_filter(
             "fromjson",
             |text: &str| -> Result<Value, minijinja::Error> {

@@ -1,10 +1,7 @@
 //! Registers: read, write and compare-and-set on many keys.
 //!
-//! Every written value is unique in the whole run: with few values a stale read is
-//! indistinguishable from a fresh one and the bug stays invisible. A compare-and-set expects the
-//! value that its process saw last on that key, so that some of them succeed.
-
-use std::collections::VecDeque;
+//! A compare-and-set expects the value that its process saw last on that key, so that some of them
+//! succeed.
 
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -12,13 +9,8 @@ use serde_json::{Value, json};
 use super::Making;
 use crate::generator::{Draft, Ended, Generator, Keys, Mix, Unique};
 
-pub(super) const FUNCTIONS: [(&str, u32); 3] = [("read", 5), ("write", 4), ("cas", 1)];
-
-/// How many keys there are unless the playbook says.
-const KEYS: usize = 20;
-
 #[derive(Debug)]
-pub(super) struct Main {
+pub(super) struct Registers {
     random: ChaCha8Rng,
     mix: Mix,
     keys: Keys,
@@ -29,11 +21,11 @@ pub(super) struct Main {
     at: usize,
 }
 
-impl Main {
-    pub(super) fn new(making: Making<'_>) -> Main {
-        let keys = making.keys(KEYS);
-        Main {
-            random: making.random("register"),
+impl Registers {
+    pub(super) fn new(making: Making<'_>) -> Registers {
+        let keys = making.keys();
+        Registers {
+            random: making.random(),
             mix: making.mix(),
             values: Unique::new(making.slot),
             seen: vec![Value::Null; keys.count()],
@@ -43,7 +35,7 @@ impl Main {
     }
 }
 
-impl Generator for Main {
+impl Generator for Registers {
     fn next(&mut self) -> Option<Draft> {
         let f = self.mix.choose(&mut self.random);
         self.at = self.keys.choose(&mut self.random);
@@ -61,29 +53,5 @@ impl Generator for Main {
             "cas" => draft.value[1].clone(),
             _ => value.clone(),
         };
-    }
-}
-
-/// Reads every key once.
-#[derive(Debug)]
-pub(super) struct Finale {
-    left: VecDeque<usize>,
-    keys: Keys,
-}
-
-impl Finale {
-    pub(super) fn new(making: Making<'_>) -> Finale {
-        let keys = making.keys(KEYS);
-        let left = (making.slot.number..keys.count())
-            .step_by(making.slot.of)
-            .collect();
-        Finale { left, keys }
-    }
-}
-
-impl Generator for Finale {
-    fn next(&mut self) -> Option<Draft> {
-        let at = self.left.pop_front()?;
-        Some(Draft::new("read", Value::Null).on(self.keys.name(at)))
     }
 }
