@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod doctor;
 pub mod generator;
 pub mod interpreter;
 pub mod journal;

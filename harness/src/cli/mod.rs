@@ -8,6 +8,7 @@
 mod completions;
 mod context;
 mod demo;
+mod doctor;
 mod exit;
 mod fault;
 mod heal;
@@ -54,6 +55,7 @@ enum Verb {
     Lab(lab::LabVerb),
     #[command(name = "lab-init")]
     LabInit(lab::LabInit),
+    Doctor(doctor::Doctor),
     Fault(fault::FaultVerb),
     Heal(heal::Heal),
     Report(report::ReportVerb),
@@ -70,6 +72,7 @@ impl Verb {
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),
             Self::LabInit(verb) => verb.run(),
+            Self::Doctor(verb) => verb.run(context),
             Self::Fault(verb) => verb.run(context),
             Self::Heal(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
