@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Member};
-use crate::{inspect, recover};
 use crate::server::Server;
+use crate::{inspect, recover};
 
 /// A replicated key-value node
 #[derive(Debug, Parser)]

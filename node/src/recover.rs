@@ -20,28 +20,47 @@ pub(crate) fn run(dir: &Path, member: Option<&Member>, sure: bool) -> anyhow::Re
     let identity = Identity::read(dir)?
         .with_context(|| format!("{} is no node's data directory", dir.display()))?;
     if let Some(member) = member.filter(|member| member.id != identity.node) {
-        bail!("the directory is node {}'s, not node {}'s", identity.node, member.id);
+        bail!(
+            "the directory is node {}'s, not node {}'s",
+            identity.node,
+            member.id
+        );
     }
     let found = storage::inspect(dir, |_, _, _| {})?;
     let (groups, _) = found.log.context("the log cannot be read to its end")?;
     if groups.is_empty() {
-        bail!("{} holds no group: there is nothing to recover", dir.display());
+        bail!(
+            "{} holds no group: there is nothing to recover",
+            dir.display()
+        );
     }
-    explain(identity.node, &groups.iter().map(|(id, log)| (*id, log)).collect::<Vec<_>>());
+    explain(
+        identity.node,
+        &groups
+            .iter()
+            .map(|(id, log)| (*id, log))
+            .collect::<Vec<_>>(),
+    );
     if !sure {
         println!("nothing was changed: say --yes to do it");
         return Ok(ExitCode::FAILURE);
     }
-    let options =
-        WalOptions { segment_len: WalOptions::SEGMENT_LEN, on_failure: Box::new(|_| {}) };
+    let options = WalOptions {
+        segment_len: WalOptions::SEGMENT_LEN,
+        on_failure: Box::new(|_| {}),
+    };
     let storage = Storage::open(dir, &identity.cluster, identity.node, options)?;
     let (stable, done) = mpsc::channel();
     let groups = storage.restored.len();
     for (group, restored) in &storage.restored {
         let stable = stable.clone();
-        storage.wal.append(*group, sole_voter(identity.node, member, restored)?, move || {
-            let _ = stable.send(());
-        });
+        storage.wal.append(
+            *group,
+            sole_voter(identity.node, member, restored)?,
+            move || {
+                let _ = stable.send(());
+            },
+        );
     }
     drop(stable);
     let written = done.iter().take(groups).count();
@@ -74,24 +93,36 @@ fn explain(node: u64, groups: &[(GroupId, &Restored)]) {
             "group {group}: this node's log ends at index {} (term {}); voters were {:?}",
             last(restored).0,
             last(restored).1,
-            configuration.map(|configuration| configuration.voters.clone()).unwrap_or_default(),
+            configuration
+                .map(|configuration| configuration.voters.clone())
+                .unwrap_or_default(),
         );
     }
 }
 
 /// Index and term of the last entry.
 fn last(restored: &Restored) -> (u64, u64) {
-    let entry = restored.entries.last().map(|entry| (entry.index, entry.term));
-    let snapshot = restored.snapshot.as_ref().map(|meta| (meta.index, meta.term));
+    let entry = restored
+        .entries
+        .last()
+        .map(|entry| (entry.index, entry.term));
+    let snapshot = restored
+        .snapshot
+        .as_ref()
+        .map(|meta| (meta.index, meta.term));
     entry.or(snapshot).unwrap_or_default()
 }
 
 /// The newest configuration that the log or the snapshot names.
 fn configuration(restored: &Restored) -> Option<&Configuration> {
-    let in_log = restored.entries.iter().rev().find_map(|entry| match &entry.payload {
-        Payload::Configuration(configuration) => Some(configuration.as_ref()),
-        _ => None,
-    });
+    let in_log = restored
+        .entries
+        .iter()
+        .rev()
+        .find_map(|entry| match &entry.payload {
+            Payload::Configuration(configuration) => Some(configuration.as_ref()),
+            _ => None,
+        });
     in_log.or(restored.snapshot.as_ref().map(|meta| &meta.configuration))
 }
 
@@ -106,7 +137,10 @@ fn sole_voter(node: u64, member: Option<&Member>, restored: &Restored) -> anyhow
     sole.context.insert(node, context);
     let term = restored.hard_state.term.max(last(restored).1) + 1;
     Ok(Append {
-        hard_state: Some(HardState { term, vote: Some(node) }),
+        hard_state: Some(HardState {
+            term,
+            vote: Some(node),
+        }),
         entries: vec![Entry {
             index: last(restored).0 + 1,
             term,

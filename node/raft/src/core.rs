@@ -18,6 +18,16 @@ use crate::read::{ReadId, ReadReady};
 use crate::ready::{Ready, Write, WriteTag};
 use crate::snapshot::SnapshotMeta;
 
+/// A write that is not done.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    tag: WriteTag,
+    /// The term that will be durable with it.
+    term: Term,
+    /// The tick at which it was handed out.
+    since: u64,
+}
+
 /// The part of a node that does not depend on its role.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -36,8 +46,9 @@ pub(crate) struct Core {
     installing: Option<SnapshotMeta>,
     /// No vote until readmitted.
     pub(crate) wiped: bool,
-    /// Ticks so far.
+    /// Ticks so far; asleep, none are counted.
     pub(crate) now: u64,
+    pub(crate) asleep: bool,
     /// How long a lease holds; rests on the election minimum that the node was set up with.
     pub(crate) lease_ticks: Option<u64>,
     /// Until this tick the node keeps to the leader that it heard.
@@ -54,8 +65,7 @@ pub(crate) struct Core {
     after: Vec<Envelope>,
     /// The hard state as last handed to the disk.
     hard_state_written: HardState,
-    /// Writes that are not done: the tag, and the term that will be durable with it.
-    in_flight: VecDeque<(WriteTag, Term)>,
+    in_flight: VecDeque<InFlight>,
     last_tag: WriteTag,
     durable_term: Term,
 }
@@ -95,6 +105,7 @@ impl Core {
             installing: None,
             wiped: restored.wiped,
             now: 0,
+            asleep: false,
             lease_ticks: config.lease_ticks(),
             // Before the restart this node may have sworn to a leader that holds a lease.
             sticky_until: match config.lease_drift_percent {
@@ -230,6 +241,18 @@ impl Core {
 
     /// How a ballot stands in the configuration in force.
     pub(crate) fn ballot(&self, vote_of: impl Fn(NodeId) -> Option<bool>) -> Ballot {
+        if self.bug(Bug::QuorumMiscounted) {
+            let voters = &self.configuration().voters;
+            let yes = voters
+                .iter()
+                .filter(|id| vote_of(**id) == Some(true))
+                .count();
+            return if 2 * yes >= voters.len() {
+                Ballot::Won
+            } else {
+                Ballot::Open
+            };
+        }
         self.configuration().ballot(vote_of)
     }
 
@@ -267,6 +290,14 @@ impl Core {
             || self.log.has_unwritten()
             || !self.in_flight.is_empty()
             || self.installing.is_some()
+    }
+
+    /// Whether a write has been under way for longer than an election timeout.
+    pub(crate) fn disk_is_stalled(&self) -> bool {
+        let patience = u64::from(self.config.election_ticks_max);
+        self.in_flight
+            .front()
+            .is_some_and(|oldest| self.now > oldest.since + patience)
     }
 
     // --- log --------------------------------------------------------------------------------
@@ -501,8 +532,11 @@ impl Core {
         };
         let unwritten = self.log.take_unwritten();
         self.last_tag = WriteTag(self.last_tag.0 + 1);
-        self.in_flight
-            .push_back((self.last_tag, self.hard_state.term));
+        self.in_flight.push_back(InFlight {
+            tag: self.last_tag,
+            term: self.hard_state.term,
+            since: self.now,
+        });
         Some(Write {
             tag: self.last_tag,
             hard_state: (changed && !self.bug(Bug::TermNotPersisted)).then_some(HardState {
@@ -517,11 +551,11 @@ impl Core {
 
     /// The write of this tag, and all before it, are on stable storage.
     pub(crate) fn persisted(&mut self, tag: WriteTag) {
-        while let Some(&(oldest, term)) = self.in_flight.front()
-            && oldest <= tag
+        while let Some(&oldest) = self.in_flight.front()
+            && oldest.tag <= tag
         {
             self.in_flight.pop_front();
-            self.durable_term = term;
+            self.durable_term = oldest.term;
             self.log.write_done();
         }
     }

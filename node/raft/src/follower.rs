@@ -31,6 +31,11 @@ impl Follower {
         self.deadline = core.draw_deadline();
     }
 
+    /// Time went by that nobody counted: the leader gets an election timeout to speak.
+    pub(crate) fn wake(&mut self, core: &mut Core) {
+        self.deadline = core.draw_deadline();
+    }
+
     /// A vote was given: its candidate gets time.
     pub(crate) fn voted(&mut self, core: &mut Core) {
         self.deadline = core.draw_deadline();
@@ -69,11 +74,14 @@ impl Follower {
             Body::Heartbeat {
                 commit,
                 round,
-                sleep: _,
+                sleep,
             } => {
                 self.heard(core);
                 core.commit_to(commit);
                 core.send(from, Body::HeartbeatReply { round });
+                if sleep {
+                    core.follow_to_sleep(commit);
+                }
             }
             Body::Snapshot { meta } => {
                 self.heard(core);

@@ -29,6 +29,8 @@ pub(crate) struct Leader {
     /// The index of the no-op; once it commits, the leader knows what is committed.
     noop: Index,
     heartbeat_at: u64,
+    /// The tick at which there was last something to do.
+    pub(crate) busy_at: u64,
     pub(crate) reads: Rounds,
     pub(crate) transfer: Option<Transfer>,
 }
@@ -40,6 +42,7 @@ impl Leader {
             progress: BTreeMap::new(),
             noop: core.append_own(Payload::Empty),
             heartbeat_at: core.now,
+            busy_at: core.now,
             reads: Rounds::default(),
             transfer: None,
         };
@@ -83,8 +86,14 @@ impl Leader {
         if core.now < self.heartbeat_at + u64::from(core.config.heartbeat_ticks) {
             return Next::Stay;
         }
-        if core.config.check_quorum && self.active(core) != Ballot::Won {
+        // Heartbeats would hide that nothing can be written here any more.
+        if core.disk_is_stalled() || core.config.check_quorum && self.active(core) != Ballot::Won {
             return Next::Follow;
+        }
+        if self.may_sleep(core) {
+            self.heartbeat(core, true);
+            core.asleep = true;
+            return Next::Stay;
         }
         self.heartbeat_at = core.now;
         for progress in self.progress.values_mut() {
@@ -255,12 +264,12 @@ impl Leader {
     fn begin_round(&mut self, core: &mut Core) {
         let vouches = self.vouches(core);
         self.reads.begin(core.now, core.commit, vouches);
-        let round = self.reads.last();
-        self.heartbeat(core, round);
+        self.heartbeat(core, false);
         self.confirm_rounds(core);
     }
 
-    fn heartbeat(&self, core: &mut Core, round: u64) {
+    fn heartbeat(&self, core: &mut Core, sleep: bool) {
+        let round = self.reads.last();
         for (&id, peer) in &self.progress {
             // What lies beyond the match may be another leader's, and must not be committed.
             let verified = if core.bug(Bug::CommitUnverified) {
@@ -274,7 +283,7 @@ impl Leader {
                 Body::Heartbeat {
                     commit,
                     round,
-                    sleep: false,
+                    sleep,
                 },
             );
         }
@@ -336,8 +345,7 @@ impl Leader {
 
     /// The last words of a leader that is no voter any more: what is committed, and who is next.
     fn farewell(&mut self, core: &mut Core) {
-        let round = self.reads.last();
-        self.heartbeat(core, round);
+        self.heartbeat(core, false);
         let voters = self
             .progress
             .iter()

@@ -32,6 +32,8 @@ mod quorum;
 mod raft;
 mod read;
 mod ready;
+mod recovery;
+mod sleep;
 mod snapshot;
 mod status;
 
@@ -46,5 +48,6 @@ pub use progress::ReplicationState;
 pub use raft::{Raft, Restored};
 pub use read::{ReadId, ReadMode, ReadReady};
 pub use ready::{Ready, RoleChange, Write, WriteTag};
+pub use recovery::sole_voter;
 pub use snapshot::{SnapshotMeta, SnapshotRequest};
 pub use status::{PeerStatus, RoleName, Status};

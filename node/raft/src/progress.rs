@@ -60,10 +60,6 @@ impl Window {
         self.bytes = 0;
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
     pub(crate) fn is_full(&self, max: usize, max_bytes: usize) -> bool {
         self.messages.len() >= max || self.bytes >= max_bytes
     }

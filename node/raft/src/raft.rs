@@ -35,9 +35,10 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Whether there was no earlier life.
+    /// Whether there was no earlier life, or it ended before the very first write was whole.
     pub fn is_fresh(&self) -> bool {
-        self.hard_state == HardState::default()
+        self.hard_state.term <= 1
+            && self.hard_state.vote.is_none()
             && self.snapshot.is_none()
             && self.entries.is_empty()
             && !self.wiped
@@ -103,6 +104,9 @@ impl Raft {
 
     /// A tick of the clock has passed.
     pub fn tick(&mut self) {
+        if self.core.asleep {
+            return;
+        }
         self.core.now += 1;
         let next = match &mut self.role {
             Role::Follower(follower) => follower.tick(&mut self.core),
@@ -125,6 +129,12 @@ impl Raft {
     /// A message has come from a peer.
     pub fn step(&mut self, from: NodeId, message: Message) {
         let Message { term, body } = message;
+        if !matches!(
+            body,
+            Body::Heartbeat { sleep: true, .. } | Body::HeartbeatReply { .. }
+        ) {
+            self.wake();
+        }
         if let Body::VoteRequest {
             stage,
             last,
@@ -211,8 +221,11 @@ impl Raft {
         }
     }
 
-    /// Messages to this peer were lost for certain.
+    /// The link to this peer is broken, and messages to it were lost.
     pub fn unreachable(&mut self, peer: NodeId) {
+        if self.is_leader() || self.leader() == Some(peer) {
+            self.wake();
+        }
         if let Role::Leader(leader) = &mut self.role {
             leader.unreachable(peer);
         }
@@ -226,6 +239,7 @@ impl Raft {
         if self.core.bug(Bug::RefusedYetProposed) && self.is_leader() {
             self.core.append_own(Payload::Command(command.clone()));
         }
+        self.wake();
         let (leader, core) = self.leading()?;
         if core.uncommitted_bytes >= core.config.uncommitted_max_bytes {
             return Err(Refused::Full);
@@ -242,6 +256,7 @@ impl Raft {
         &mut self,
         change: &MembershipChange,
     ) -> Result<(Term, Index), Refused> {
+        self.wake();
         let (leader, core) = self.leading()?;
         let under_way = core.membership.index();
         if under_way > core.commit && !core.bug(Bug::ChangesOverlap) {
@@ -277,6 +292,7 @@ impl Raft {
     /// Asks for a linearizable read; the answer is in a later [`Ready`], under this id. On a
     /// follower or learner the leader is asked.
     pub fn read(&mut self, id: ReadId, mode: ReadMode) -> Result<(), Refused> {
+        self.wake();
         match &mut self.role {
             Role::Leader(leader) => leader.read(&mut self.core, id, mode),
             Role::Follower(follower) if follower.leader.is_some() => {
@@ -292,6 +308,7 @@ impl Raft {
 
     /// Hands leadership to a voter. Proposals are refused until it is done or has failed.
     pub fn transfer_leadership(&mut self, to: NodeId) -> Result<(), Refused> {
+        self.wake();
         match &mut self.role {
             Role::Leader(leader) => leader.transfer(&mut self.core, to),
             _ => Err(Refused::NotLeader {
@@ -302,7 +319,8 @@ impl Raft {
 
     /// Campaigns now, if the node is a voter that does not lead.
     pub fn campaign(&mut self) {
-        if self.core.may_campaign() && !matches!(self.role, Role::Leader(_)) {
+        self.wake();
+        if self.core.may_campaign() && !self.is_leader() {
             self.turn(Next::Campaign(Campaign::Usual));
         }
     }
@@ -366,6 +384,11 @@ impl Raft {
         matches!(self.role, Role::Leader(_))
     }
 
+    /// Whether the group sleeps: ticks change nothing until something wakes it.
+    pub fn is_asleep(&self) -> bool {
+        self.core.asleep
+    }
+
     /// The members, as of the log's end.
     pub fn configuration(&self) -> &Configuration {
         self.core.configuration()
@@ -399,7 +422,7 @@ impl Raft {
             configuration: core.configuration().clone(),
             configuration_index: core.membership.index(),
             progress: self.progress(),
-            asleep: false,
+            asleep: core.asleep,
             wiped: core.wiped,
         }
     }
@@ -444,6 +467,17 @@ impl Raft {
                 None => Ok((leader, &mut self.core)),
             },
             _ => Err(Refused::NotLeader { leader }),
+        }
+    }
+
+    /// Something is to be done: a clock that stood still goes on.
+    fn wake(&mut self) {
+        let slept = std::mem::take(&mut self.core.asleep);
+        match &mut self.role {
+            Role::Leader(leader) if slept => leader.wake(&self.core),
+            Role::Leader(leader) => leader.busy_at = self.core.now,
+            Role::Follower(follower) if slept => follower.wake(&mut self.core),
+            Role::Follower(_) | Role::Candidate(_) => {}
         }
     }
 

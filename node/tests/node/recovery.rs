@@ -170,12 +170,23 @@ async fn a_survivor_of_a_lost_majority_goes_on_alone_once_told_what_that_means()
     (1..=3).for_each(|id| cluster.kill(id));
     let recover = |data: &std::path::Path, more: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordeal-node"));
-        let output = command.arg("recover").arg(data).args(more).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = command
+            .arg("recover")
+            .arg(data)
+            .args(more)
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let data = cluster.node(1).data.clone();
     let (done, text) = recover(&data, &[]);
-    assert!(!done && text.contains("What may be lost") && text.contains("--yes"), "{text}");
+    assert!(
+        !done && text.contains("What may be lost") && text.contains("--yes"),
+        "{text}"
+    );
     let (done, text) = recover(&data, &["--yes"]);
     assert!(done, "{text}");
     cluster.run(1);

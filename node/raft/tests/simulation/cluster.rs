@@ -20,6 +20,9 @@ use crate::network::{Network, pick};
 
 pub(crate) const TICK_US: u64 = 10_000;
 
+/// After how long a link that carries nothing is found to be broken; longer than any message takes.
+const LINK_TIMEOUT_US: u64 = 1_000_000;
+
 /// Something that will happen.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -56,6 +59,11 @@ pub(crate) enum Event {
     Restart {
         node: NodeId,
     },
+    /// A node's link layer finds that a peer does not answer.
+    PeerLost {
+        node: NodeId,
+        peer: NodeId,
+    },
     /// A client's request reaches a node.
     Request {
         node: NodeId,
@@ -79,6 +87,7 @@ impl Event {
             Event::Tick { node, .. }
             | Event::DiskDone { node, .. }
             | Event::Apply { node, .. }
+            | Event::PeerLost { node, .. }
             | Event::Request { node, .. } => Some(node),
             Event::Deliver { to, .. } | Event::SnapshotArrives { to, .. } => Some(to),
             Event::SnapshotSent { from, .. } => Some(from),
@@ -300,6 +309,7 @@ impl Cluster {
                 self.schedule(1_000, sent);
             }
             Event::SnapshotSent { to, meta, .. } => process.raft.snapshot_sent(to, meta.as_ref()),
+            Event::PeerLost { peer, .. } => process.raft.unreachable(peer),
             Event::Request { operation, .. } => self.request(node, operation),
             _ => unreachable!("not an event of a node"),
         }
@@ -373,6 +383,29 @@ impl Cluster {
         host.paused_until_us = 0;
         // Whoever waited here will never know.
         drop(process);
+        let others: Vec<NodeId> = self
+            .hosts
+            .keys()
+            .copied()
+            .filter(|id| *id != node)
+            .collect();
+        self.lose_sight(&others, &[node]);
+    }
+
+    /// The links between some nodes and others are found to be broken, after a while.
+    pub(crate) fn lose_sight(&mut self, some: &[NodeId], others: &[NodeId]) {
+        for &node in some {
+            for &peer in others {
+                self.schedule(LINK_TIMEOUT_US, Event::PeerLost { node, peer });
+                self.schedule(
+                    LINK_TIMEOUT_US,
+                    Event::PeerLost {
+                        node: peer,
+                        peer: node,
+                    },
+                );
+            }
+        }
     }
 
     // --- effects ----------------------------------------------------------------------------
@@ -409,8 +442,7 @@ impl Cluster {
         if let Some(write) = ready.write {
             let host = self.hosts.get_mut(&node).expect("known");
             let process = host.process.as_mut().expect("it runs");
-            self.laws
-                .writes(&process.raft, &write, &process.log, process.commit_seen);
+            self.laws.writes(&process.raft, &write, &process.log);
             if let Some(from) = write.truncate_from {
                 process.log.cut(from);
             }
@@ -472,7 +504,13 @@ impl Cluster {
     fn sync(&mut self, node: NodeId) {
         let host = self.hosts.get_mut(&node).expect("known");
         if host.disk.begin_sync() {
-            let wait = self.rng.random_range(50..self.setup.disk_us_max);
+            let stalls = self.stormy && self.rng.random_range(0..1_000) == 0;
+            let most = if stalls {
+                3_000_000
+            } else {
+                self.setup.disk_us_max
+            };
+            let wait = self.rng.random_range(50..most);
             let life = host.life;
             self.schedule(wait, Event::DiskDone { node, life });
         }
@@ -725,6 +763,7 @@ fn draw_setup(rng: &mut ChaCha8Rng) -> Setup {
     config.apply_inflight_max_bytes = *pick(rng, &[1, 1_000, 1 << 20]);
     config.uncommitted_max_bytes = *pick(rng, &[2_000, 1 << 20]);
     config.priority = *pick(rng, &[Priority::Normal, Priority::Normal, Priority::Low]);
+    config.sleep_after_ticks = *pick(rng, &[None, None, Some(10)]);
     let drift_percent = *pick(rng, &[0, 5, 20]);
     if config.check_quorum && rng.random_range(0..2) == 0 {
         config.lease_drift_percent = Some(drift_percent as u32);

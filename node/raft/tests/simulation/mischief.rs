@@ -120,6 +120,7 @@ impl Cluster {
         }
         let size = self.rng.random_range(1..=nodes.len() / 2);
         let (some, others) = nodes.split_at(size);
+        self.lose_sight(some, others);
         let both_ways = self.rng.random_range(0..3) != 0;
         if self.rng.random_range(0..2) == 0 {
             self.network.cut(some, others, both_ways);
@@ -182,6 +183,7 @@ impl Cluster {
                 .filter(|id| *id != leader)
                 .collect();
             self.network.cut(&others, &[leader], false);
+            self.lose_sight(&others, &[leader]);
         }
     }
 
