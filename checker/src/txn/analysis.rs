@@ -5,10 +5,13 @@ use std::time::Instant;
 use hashbrown::HashSet;
 
 use super::anomaly::{Evidence, Findings, Kind, Order, Shape};
-use super::component::{Components, cycle_without_adjacent_rw};
+use super::certificate::{Event, replays};
+use super::component::Components;
 use super::cycle::{Found, Pattern, Search};
 use super::graph::{Graph, Mask};
-use super::level::{Level, forbidden_by};
+use super::level::Level;
+use super::solve::{Bounds, SEARCHED, Searched, search};
+use super::standing::{Known, Standing, broken_by_cycles};
 use super::table::{Data, Table};
 use super::visibility::Visibility;
 use super::witness::Witness;
@@ -24,6 +27,8 @@ pub struct Limits {
     pub memory_bytes: Option<usize>,
     /// How many edges each search for a smallest cycle may follow.
     pub work: u64,
+    /// How many pairs of writes whose order is open a search may weigh.
+    pub choices: usize,
     /// What may be taken for granted of a register's versions.
     pub assume: register::Assume,
 }
@@ -34,6 +39,7 @@ impl Default for Limits {
             deadline: None,
             memory_bytes: None,
             work: 20_000_000,
+            choices: 5_000_000,
             assume: register::Assume::default(),
         }
     }
@@ -56,17 +62,6 @@ impl Limits {
     }
 }
 
-/// Whether a level was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The history satisfies it.
-    Holds,
-    /// The history breaks it.
-    Violated,
-    /// It may hold; nothing was found against it.
-    Open,
-}
-
 /// What an analysis found.
 #[derive(Debug, Default)]
 pub struct Analysis {
@@ -74,9 +69,10 @@ pub struct Analysis {
     pub findings: Findings,
     /// Each level's standing.
     pub standings: Vec<(Level, Standing)>,
-    /// The transactions in an order that explains every read, real time included: the proof that
-    /// the history is strict serializable.
-    pub serial_order: Option<Vec<u32>>,
+    /// The strongest level that was proven, and the proof.
+    pub certificate: Option<(Level, Vec<Event>)>,
+    /// Levels that no order of the writes satisfies, found by search rather than by an anomaly.
+    pub refuted: Vec<Level>,
     /// Why there is no verdict, when there is none.
     pub unknown: Option<String>,
     /// Kinds of cycle for which the search ran out of its bound: there may be one.
@@ -173,7 +169,6 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         graph: &graph,
         limits,
         analysis,
-        causal_decided: false,
     }
     .run()
 }
@@ -229,7 +224,6 @@ struct Judge<'a> {
     graph: &'a Graph,
     limits: &'a Limits,
     analysis: &'a mut Analysis,
-    causal_decided: bool,
 }
 
 impl Judge<'_> {
@@ -239,27 +233,71 @@ impl Judge<'_> {
             self.limits.check(self.analysis.memory_bytes)?;
             self.cycles(&all)?;
         }
+        let mut known = Known {
+            causal: true,
+            ..Known::default()
+        };
         if !all.is_empty() || !self.analysis.order_known {
             let (witness, graph) = (self.witness, self.graph);
             let free = self.limits.memory_bytes.map_or(usize::MAX, |allowed| {
                 allowed.saturating_sub(self.analysis.memory_bytes)
             });
             let visibility = Visibility { witness, graph };
-            self.causal_decided = visibility.run(free, &mut self.analysis.findings);
+            known.causal = visibility.run(free, &mut self.analysis.findings);
         }
-        self.stand(&all);
-        let strict = Level::StrictSerializable;
-        if self.analysis.standing(strict) == Standing::Holds {
-            self.analysis.serial_order = Some(self.serial_order(&all));
-        }
-        Ok(())
+        self.limits.check(self.analysis.memory_bytes)?;
+        known.broken = broken_by_cycles(self.graph, &all, self.witness.table.data());
+        known.no_cycle = all.is_empty();
+        known.branches = self.witness.order.branches();
+        self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
+        self.certify(&all, &mut known)
     }
 
-    fn serial_order(&self, all: &Components) -> Vec<u32> {
-        let nodes = all.finished.iter().rev().copied();
-        nodes
-            .filter(|&node| node < self.graph.txns && self.witness.writes.is_live(node))
-            .collect()
+    /// Proves what holds, and searches where nothing is decided.
+    fn certify(&mut self, all: &Components, known: &mut Known) -> Result<(), String> {
+        let strict = Level::StrictSerializable;
+        if self.analysis.standing(strict) == Standing::Holds {
+            let nodes = all.finished.iter().rev().copied();
+            let txns = nodes.filter(|&node| node < self.graph.txns);
+            let live = txns.filter(|&txn| self.witness.writes.is_live(txn));
+            let events: Vec<Event> = live
+                .flat_map(|txn| [Event::Start(txn), Event::Commit(txn)])
+                .collect();
+            let Witness { table, writes, .. } = self.witness;
+            if !replays(table, writes, &events, strict) {
+                return Err(
+                    "the order that was found does not replay: a fault of the checker".into(),
+                );
+            }
+            self.analysis.certificate = Some((strict, events));
+            return Ok(());
+        }
+        for level in SEARCHED {
+            if self.analysis.standing(level) != Standing::Open {
+                continue;
+            }
+            self.limits.check(self.analysis.memory_bytes)?;
+            let bounds = Bounds {
+                work: self.limits.work,
+                choices: self.limits.choices,
+            };
+            match search(self.witness, level, bounds) {
+                Searched::Proven(events) => {
+                    known.proven.push(level);
+                    self.analysis.certificate.get_or_insert((level, events));
+                }
+                Searched::Refuted => {
+                    known.broken.push(level);
+                    if level == Level::Serializable {
+                        known.broken.push(Level::RepeatableRead);
+                    }
+                    self.analysis.refuted.push(level);
+                }
+                Searched::Exhausted => {}
+            }
+            self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
+        }
+        Ok(())
     }
 
     /// Finds smallest cycles of each shape. In a part that has one without real time or sessions,
@@ -316,119 +354,6 @@ impl Judge<'_> {
             }
         }
     }
-
-    /// Says of each level whether it was kept.
-    fn stand(&mut self, all: &Components) {
-        let cyclic = Cyclic::of(self.graph, all, self.witness.table.data());
-        let counts = self.analysis.findings.counts();
-        let found: Vec<Kind> = counts.iter().map(|(kind, _)| *kind).collect();
-        let mut standings: Vec<(Level, Standing)> = Vec::new();
-        for level in Level::ALL {
-            let weaker = |standing: Standing| {
-                let mut below = standings.iter().filter(|(other, _)| level.covers(*other));
-                below.any(|(_, other)| *other == standing)
-            };
-            let forbidden = found
-                .iter()
-                .any(|kind| self.forbidden_by(*kind).contains(&level));
-            let standing = if forbidden || cyclic.breaks(level) || weaker(Standing::Violated) {
-                Standing::Violated
-            } else if self.is_proven(level, all) {
-                Standing::Holds
-            } else {
-                Standing::Open
-            };
-            standings.push((level, standing));
-        }
-        self.analysis.standings = standings;
-    }
-
-    /// As [`forbidden_by`]; but the order of a register's writes is inferred from committed reads, so
-    /// a circle in it breaks no less than read committed.
-    fn forbidden_by(&self, kind: Kind) -> &'static [Level] {
-        match (kind, self.witness.table.data()) {
-            (Kind::Cycle(Shape::G0, Order::Data), Data::Registers) => &[Level::ReadCommitted],
-            _ => forbidden_by(kind),
-        }
-    }
-
-    /// Whether a level that nothing was found against does hold.
-    fn is_proven(&self, level: Level, all: &Components) -> bool {
-        let exhausted = |shape| {
-            self.analysis
-                .exhausted
-                .contains(&Kind::Cycle(shape, Order::Data))
-        };
-        let known = self.analysis.order_known;
-        if known && all.is_empty() {
-            return true;
-        }
-        match level {
-            // No order of versions beyond the known one is needed, or any will do.
-            Level::ReadUncommitted
-            | Level::ReadCommitted
-            | Level::MonotonicAtomicView
-            | Level::ReadAtomic
-            | Level::CursorStability => true,
-            Level::Causal => self.causal_decided,
-            Level::ConsistentView => known && !exhausted(Shape::GSingle),
-            Level::SnapshotIsolation
-            | Level::StrongSessionSnapshotIsolation
-            | Level::StrongSnapshotIsolation => known && !self.witness.order.branches(),
-            Level::RepeatableRead
-            | Level::Serializable
-            | Level::StrongSessionSerializable
-            | Level::StrictSerializable => known,
-        }
-    }
 }
 
 const EVERYTHING: Mask = Mask::DATA.and(Mask::PROCESS).and(Mask::REALTIME);
-
-/// Which classes of cycle exist, each decided exactly in one pass.
-struct Cyclic {
-    broken: Vec<Level>,
-}
-
-impl Cyclic {
-    fn of(graph: &Graph, all: &Components, data: Data) -> Self {
-        use Level::{
-            ReadCommitted, RepeatableRead, Serializable, SnapshotIsolation, StrictSerializable,
-            StrongSessionSerializable, StrongSessionSnapshotIsolation, StrongSnapshotIsolation,
-        };
-        let mut broken = Vec::new();
-        if all.is_empty() {
-            return Self { broken };
-        }
-        if data == Data::Lists && !all.within(graph, Mask::WW).is_empty() {
-            broken.push(Level::ReadUncommitted);
-        }
-        let sessions = Mask::PROCESS;
-        let real_time = Mask::PROCESS.and(Mask::REALTIME);
-        for (mask, levels) in [
-            (Mask::WRITES, &[ReadCommitted][..]),
-            (Mask::WRITES.and(sessions), &[Level::Causal]),
-            (Mask::DATA, &[RepeatableRead, Serializable]),
-            (Mask::DATA.and(sessions), &[StrongSessionSerializable]),
-            (Mask::DATA.and(real_time), &[StrictSerializable]),
-        ] {
-            if !all.within(graph, mask).is_empty() {
-                broken.extend_from_slice(levels);
-            }
-        }
-        for (mask, level) in [
-            (Mask::WRITES, SnapshotIsolation),
-            (Mask::WRITES.and(sessions), StrongSessionSnapshotIsolation),
-            (Mask::WRITES.and(real_time), StrongSnapshotIsolation),
-        ] {
-            if cycle_without_adjacent_rw(graph, all, mask) {
-                broken.push(level);
-            }
-        }
-        Self { broken }
-    }
-
-    fn breaks(&self, level: Level) -> bool {
-        self.broken.contains(&level)
-    }
-}

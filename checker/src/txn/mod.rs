@@ -18,6 +18,7 @@
 mod analysis;
 pub mod anomaly;
 mod append;
+pub mod certificate;
 mod component;
 mod cycle;
 mod explain;
@@ -25,10 +26,13 @@ mod graph;
 mod intern;
 pub mod level;
 mod lists;
+mod polygraph;
 pub mod register;
 mod report;
 mod rows;
 mod scan;
+mod solve;
+mod standing;
 mod table;
 #[cfg(test)]
 mod twin;
@@ -36,8 +40,9 @@ mod visibility;
 mod witness;
 mod writes;
 
-pub use analysis::{Analysis, Limits, Standing, analyze};
+pub use analysis::{Analysis, Limits, analyze};
 pub use report::Expect;
 pub(crate) use report::check;
 pub use scan::Malformed;
+pub use standing::Standing;
 pub use table::{Data, Header, Status, Table};

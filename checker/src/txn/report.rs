@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::analysis::{Analysis, Limits, Standing, analyze};
+use super::Standing;
+use super::analysis::{Analysis, Limits, analyze};
 use super::anomaly::{Anomaly, Because, Evidence, Step};
 use super::explain::explain;
 use super::level::Level;
