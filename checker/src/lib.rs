@@ -46,7 +46,7 @@ use history::History;
 
 /// Decides whether the history is consistent with the model that the options name.
 pub fn check(history: &History, options: &Options) -> Report {
-    timed(history, || match options.model {
+    timed(history, options.threads, || match options.model {
         Model::ListAppend => txn::check(history, options, txn::Data::Lists),
         Model::RwRegister => txn::check(history, options, txn::Data::Registers),
         Model::SetFull => set::check(history, options),
@@ -66,13 +66,25 @@ pub fn check(history: &History, options: &Options) -> Report {
 /// Decides whether the history is linearizable to a specification of your own. The model that the
 /// options name, and their initial value, are not used.
 pub fn check_with<M: Specification>(model: &M, history: &History, options: &Options) -> Report {
-    timed(history, || linear::check_objects(model, history, options))
+    timed(history, options.threads, || {
+        linear::check_objects(model, history, options)
+    })
 }
 
 /// Adds to a report what every report has.
-fn timed(history: &History, check: impl FnOnce() -> Report) -> Report {
+fn timed(
+    history: &History,
+    threads: Option<usize>,
+    check: impl FnOnce() -> Report + Send,
+) -> Report {
     let started = std::time::Instant::now();
-    let mut report = check();
+    let mut report = match threads {
+        None => check(),
+        Some(threads) => match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+            Ok(pool) => pool.install(check),
+            Err(error) => Report::unknown("any", format!("no threads to check with: {error}")),
+        },
+    };
     report.notes.extend(history.notes().iter().cloned());
     report.figures.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     report

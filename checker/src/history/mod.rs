@@ -9,6 +9,7 @@ mod calls;
 mod columns;
 pub mod edn;
 mod error;
+pub mod generate;
 pub mod jsonl;
 mod op;
 mod scan;

@@ -5,6 +5,7 @@
 //! after the verb has entered the cluster it works on. Results go to stdout, logs to stderr, and
 //! an error is printed once, here.
 
+mod check;
 mod completions;
 mod context;
 mod demo;
@@ -12,6 +13,7 @@ mod doctor;
 mod exit;
 mod fault;
 mod heal;
+mod history;
 mod kv;
 mod lab;
 mod launch;
@@ -61,6 +63,8 @@ enum Verb {
     Report(report::ReportVerb),
     Members(members::Members),
     Kv(kv::Kv),
+    Check(check::Check),
+    History(history::HistoryVerb),
 }
 
 impl Verb {
@@ -78,6 +82,8 @@ impl Verb {
             Self::Report(verb) => verb.run(context),
             Self::Members(verb) => verb.run(context),
             Self::Kv(verb) => verb.run(context),
+            Self::Check(verb) => verb.run(context),
+            Self::History(verb) => verb.run(context),
         }
     }
 }

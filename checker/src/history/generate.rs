@@ -1,0 +1,356 @@
+//! Seeded histories: what closed-loop clients would record of an object that keeps its promise, or
+//! of one that breaks it once.
+//!
+//! Each operation takes effect at one moment between its invocation and its return, so without an
+//! anomaly the history is linearizable. The same seed gives the same history.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::columns::History;
+use super::op::{Op, Process, Type};
+
+/// The object whose history is made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// `read`, `write`, `cas`.
+    Register,
+    /// `get`, `put`, `append`, of strings.
+    Kv,
+    /// `enqueue`, `dequeue`, first in, first out.
+    Queue,
+    /// `add`, `read`.
+    Set,
+}
+
+/// A promise broken once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anomaly {
+    /// A read answers what was overwritten before it began.
+    StaleRead,
+    /// A write is acknowledged and has no effect; the next read of the key shows it.
+    LostWrite,
+    /// A read answers what nobody wrote.
+    Phantom,
+}
+
+/// What to make up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The object, one per key.
+    pub object: Object,
+    /// Operations, an invocation and its completion being one.
+    pub operations: usize,
+    /// Clients, each with one open operation at a time.
+    pub clients: usize,
+    /// Keys; with one, ops carry none.
+    pub keys: usize,
+    /// Share of the operations whose outcome stays unknown, from 0 to 1.
+    pub unknown: f64,
+    /// Distinct values that are written; none: each value is written once.
+    pub values: Option<u32>,
+    /// Share of the operations that compare and set, from 0 to 1. Registers only.
+    pub cas: f64,
+    /// What is broken, about two thirds into the history. Registers only.
+    pub anomaly: Option<Anomaly>,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            object: Object::Register,
+            operations: 1000,
+            clients: 10,
+            keys: 1,
+            unknown: 0.0,
+            values: None,
+            cas: 0.0,
+            anomaly: None,
+            seed: 0,
+        }
+    }
+}
+
+/// Makes a history up.
+pub fn generate(recipe: &Recipe) -> History {
+    Generator::new(recipe).run()
+}
+
+enum Client {
+    Idle,
+    /// Invoked, not yet in effect.
+    Open(Pending),
+    /// In effect, with this answer.
+    Done(Pending, Outcome),
+}
+
+#[derive(Clone)]
+struct Pending {
+    process: u32,
+    key: usize,
+    f: &'static str,
+    argument: Value,
+    /// Number of the op that invoked it.
+    invoked: usize,
+}
+
+enum Outcome {
+    Ok(Value),
+    Mismatch,
+    Empty,
+}
+
+/// One object, and what its writes looked like from outside.
+#[derive(Default)]
+struct Cell {
+    value: Value,
+    items: Vec<Value>,
+    /// The last write that returned, and when.
+    returned: Option<(Value, usize)>,
+    /// A value that a write overwrote for good: all later reads of it are stale.
+    stale: Option<Value>,
+    /// The last acknowledged write was lost, and no read has shown it yet.
+    lost: bool,
+}
+
+struct Generator<'a> {
+    recipe: &'a Recipe,
+    rng: ChaCha8Rng,
+    history: History,
+    clients: Vec<Client>,
+    processes: Vec<u32>,
+    cells: Vec<Cell>,
+    time: u64,
+    fresh: u64,
+    invoked: usize,
+    anomaly: Option<Anomaly>,
+}
+
+impl<'a> Generator<'a> {
+    fn new(recipe: &'a Recipe) -> Self {
+        Generator {
+            recipe,
+            rng: ChaCha8Rng::seed_from_u64(recipe.seed),
+            history: History::new(),
+            clients: (0..recipe.clients.max(1)).map(|_| Client::Idle).collect(),
+            processes: (0..recipe.clients.max(1) as u32).collect(),
+            cells: (0..recipe.keys.max(1)).map(|_| Cell::default()).collect(),
+            time: 0,
+            fresh: 0,
+            invoked: 0,
+            anomaly: recipe.anomaly,
+        }
+    }
+
+    fn run(mut self) -> History {
+        let mut open = 0;
+        while self.invoked < self.recipe.operations || open > 0 {
+            let number = self.rng.random_range(0..self.clients.len());
+            self.time += self.rng.random_range(100..2000);
+            match std::mem::replace(&mut self.clients[number], Client::Idle) {
+                Client::Idle if self.invoked < self.recipe.operations => {
+                    self.clients[number] = Client::Open(self.invoke(number));
+                    open += 1;
+                }
+                Client::Idle => {}
+                Client::Open(pending) if self.is_unknown() => {
+                    // It may have happened before the answer was lost.
+                    if self.rng.random_bool(0.5) {
+                        self.effect(&pending);
+                    }
+                    self.record(
+                        &pending,
+                        Type::Info,
+                        pending.argument.clone(),
+                        Some("timeout"),
+                    );
+                    self.processes[number] += self.clients.len() as u32;
+                    open -= 1;
+                }
+                Client::Open(pending) => {
+                    let outcome = self.effect(&pending);
+                    self.clients[number] = Client::Done(pending, outcome);
+                }
+                Client::Done(pending, outcome) => {
+                    self.finish(&pending, outcome);
+                    open -= 1;
+                }
+            }
+        }
+        self.history
+    }
+
+    fn is_unknown(&mut self) -> bool {
+        self.recipe.unknown > 0.0 && self.rng.random_bool(self.recipe.unknown.min(1.0))
+    }
+
+    fn value(&mut self) -> u64 {
+        self.fresh += 1;
+        match self.recipe.values {
+            Some(few) => u64::from(self.rng.random_range(0..few.max(1))),
+            None => self.fresh,
+        }
+    }
+
+    fn invoke(&mut self, number: usize) -> Pending {
+        let key = self.rng.random_range(0..self.cells.len());
+        let cas = self.recipe.cas.clamp(0.0, 1.0);
+        let cell_value = self.cells[key].value.clone();
+        let (f, argument) = match self.recipe.object {
+            Object::Register if cas > 0.0 && self.rng.random_bool(cas) => {
+                // Half of them guess well, or few would succeed.
+                let old = match self.recipe.values {
+                    Some(few) if self.rng.random_bool(0.5) => {
+                        json!(self.rng.random_range(0..few.max(1)))
+                    }
+                    _ => cell_value,
+                };
+                ("cas", json!([old, self.value()]))
+            }
+            Object::Register if self.rng.random_bool(0.5) => ("read", Value::Null),
+            Object::Register => ("write", json!(self.value())),
+            Object::Kv => match self.rng.random_range(0..4) {
+                0 | 1 => ("get", Value::Null),
+                2 => ("put", json!(format!("{};", self.value()))),
+                _ => ("append", json!(format!("{};", self.value()))),
+            },
+            Object::Queue if self.rng.random_bool(0.5) => ("dequeue", Value::Null),
+            Object::Queue => ("enqueue", json!(self.value())),
+            Object::Set if self.rng.random_bool(0.1) => ("read", Value::Null),
+            Object::Set => ("add", json!(self.value())),
+        };
+        let process = self.processes[number];
+        let pending = Pending {
+            process,
+            key,
+            f,
+            argument,
+            invoked: self.history.len(),
+        };
+        self.record(&pending, Type::Invoke, pending.argument.clone(), None);
+        self.invoked += 1;
+        pending
+    }
+
+    fn effect(&mut self, pending: &Pending) -> Outcome {
+        let lose = self.is_time_for(Anomaly::LostWrite);
+        let cell = &mut self.cells[pending.key];
+        match pending.f {
+            "read" if self.recipe.object == Object::Set => {
+                Outcome::Ok(Value::Array(cell.items.clone()))
+            }
+            "read" | "get" => {
+                let value = cell.value.clone();
+                cell.lost = false;
+                Outcome::Ok(self.anomalous(pending, value))
+            }
+            "write" if lose && !cell.value.is_null() => {
+                self.anomaly = None;
+                cell.lost = true;
+                Outcome::Ok(pending.argument.clone())
+            }
+            // Nothing hides a lost write before it has shown.
+            "write" | "cas" if cell.lost => Outcome::Mismatch,
+            "write" | "put" => {
+                cell.value = pending.argument.clone();
+                Outcome::Ok(pending.argument.clone())
+            }
+            "cas" if pending.argument[0] == cell.value => {
+                cell.value = pending.argument[1].clone();
+                cell.stale = None;
+                Outcome::Ok(pending.argument.clone())
+            }
+            "append" => {
+                let text = cell.value.as_str().unwrap_or_default();
+                cell.value = json!(format!("{text}{}", pending.argument.as_str().unwrap_or("")));
+                Outcome::Ok(pending.argument.clone())
+            }
+            "enqueue" | "add" => {
+                cell.items.push(pending.argument.clone());
+                Outcome::Ok(pending.argument.clone())
+            }
+            "dequeue" if cell.items.is_empty() => Outcome::Empty,
+            "dequeue" => Outcome::Ok(cell.items.remove(0)),
+            _ => Outcome::Mismatch,
+        }
+    }
+
+    fn is_time_for(&self, anomaly: Anomaly) -> bool {
+        self.anomaly == Some(anomaly) && self.invoked * 3 >= self.recipe.operations * 2
+    }
+
+    /// What a read answers that would answer `value`.
+    fn anomalous(&mut self, pending: &Pending, value: Value) -> Value {
+        if self.recipe.object != Object::Register {
+            return value;
+        }
+        if self.is_time_for(Anomaly::Phantom) {
+            self.anomaly = None;
+            return json!(u32::MAX);
+        }
+        let cell = &self.cells[pending.key];
+        // What was stale when the read began: the key's state at the invocation is not kept, so the
+        // overwriting write must have returned before it.
+        if self.is_time_for(Anomaly::StaleRead)
+            && let (Some(stale), Some((_, at))) = (&cell.stale, &cell.returned)
+            && *at < pending.invoked
+            && *stale != value
+        {
+            let stale = stale.clone();
+            self.anomaly = None;
+            return stale;
+        }
+        value
+    }
+
+    fn finish(&mut self, pending: &Pending, outcome: Outcome) {
+        match outcome {
+            Outcome::Ok(value) => {
+                if pending.f == "write" {
+                    let at = self.history.len();
+                    let cell = &mut self.cells[pending.key];
+                    // The write before it had returned when this one began: it is gone for good.
+                    cell.stale = match cell.returned.take() {
+                        Some((before, returned)) if returned < pending.invoked => Some(before),
+                        _ => None,
+                    };
+                    cell.returned = Some((value.clone(), at));
+                }
+                self.record(pending, Type::Ok, value, None);
+            }
+            Outcome::Mismatch => {
+                self.record(
+                    pending,
+                    Type::Fail,
+                    pending.argument.clone(),
+                    Some("mismatch"),
+                );
+            }
+            Outcome::Empty => self.record(pending, Type::Fail, Value::Null, Some("empty")),
+        }
+    }
+
+    fn record(&mut self, pending: &Pending, type_: Type, value: Value, error: Option<&str>) {
+        let one = self.cells.len() == 1;
+        let key = if one {
+            Value::Null
+        } else {
+            json!(format!("k{}", pending.key))
+        };
+        self.history.push(&Op {
+            index: self.history.len() as u64,
+            time: self.time,
+            process: Process::Client(pending.process),
+            type_,
+            f: pending.f.to_owned(),
+            key,
+            value,
+            error: error.map(str::to_owned),
+            node: None,
+            revision: None,
+        });
+    }
+}
