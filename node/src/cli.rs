@@ -84,9 +84,12 @@ fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         // What a failed fsync left on the disk is unknown: no orderly stop, no further word.
-        let server = Server::start(config, || std::process::exit(74)).await?;
-        stop_signal().await?;
-        server.stop().await;
+        let mut server = Server::start(config, || std::process::exit(74)).await?;
+        tokio::select! {
+            stopped = stop_signal() => stopped?,
+            error = server.failed() => return Err(error),
+        }
+        server.stop().await?;
         Ok(ExitCode::SUCCESS)
     })
 }

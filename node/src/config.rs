@@ -44,6 +44,9 @@ pub struct Config {
     /// Groups to hash the keys to; fixed when the cluster is founded
     #[arg(long, value_name = "G", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub groups: u32,
+    /// Leave leadership of the groups where it falls instead of spreading it over the nodes
+    #[arg(long)]
+    pub no_rebalance: bool,
     /// How reads are served that do not say
     #[arg(long, value_name = "MODE", default_value = "index")]
     pub reads: ReadMode,

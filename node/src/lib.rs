@@ -10,6 +10,7 @@
 //! The four leaves know nothing of each other but `raft`'s types. A command's life is told in
 //! [`group`].
 
+mod admission;
 pub mod bug;
 pub mod cli;
 pub mod config;

@@ -20,6 +20,8 @@ use crate::transport::{self, RequestError, Transport};
 /// Hands requests to the groups.
 #[derive(Debug)]
 pub struct Router {
+    id: NodeId,
+    incarnation: u64,
     requests: mpsc::Sender<Request>,
     groups: Groups,
     links: Arc<Transport>,
@@ -29,8 +31,9 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over the groups behind `requests`.
+    /// A router over the groups behind `requests`, on the node of this id and incarnation.
     pub fn new(
+        (id, incarnation): (NodeId, u64),
         requests: mpsc::Sender<Request>,
         groups: Groups,
         links: Arc<Transport>,
@@ -39,6 +42,8 @@ impl Router {
         bugs: Bugs,
     ) -> Router {
         Router {
+            id,
+            incarnation,
             requests,
             groups,
             links,
@@ -172,6 +177,22 @@ impl Router {
         tokio::time::timeout(self.timeout, asked)
             .await
             .unwrap_or(Err(Failure::Timeout))
+    }
+
+    /// The incarnation of a member's disk, asked of the member itself.
+    pub async fn incarnation_of(&self, node: NodeId) -> Result<u64, Failure> {
+        if node == self.id {
+            return Ok(self.incarnation);
+        }
+        let task = Forwarded {
+            group: 0,
+            task: Task::Identify,
+        };
+        let request = transport::Request::Forward(task.encode());
+        match self.links.request(node, &request, self.timeout).await {
+            Ok(transport::Response::Forward(body)) => decode_answer(&body),
+            Ok(_) | Err(_) => Err(Failure::Refused(format!("node {node} cannot be reached"))),
+        }
     }
 
     /// How the node and its groups stand.

@@ -1,32 +1,38 @@
 //! The composition root: opens the disk, the sockets and the groups, and joins them.
 
+mod restore;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use parking_lot::RwLock;
-use raft::{Configuration, Raft, Restored};
+use raft::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
-use crate::bug::{Bug, Bugs};
+use crate::admission;
 use crate::config::Config;
-use crate::group::{
-    AddressBook, Engine, GroupId, Groups, Inbox, Parts, Settings, Shared, load_snapshot,
-};
+use crate::group::{AddressBook, Engine, Inbox, Parts, Settings};
 use crate::http::{Api, Limits, Metrics};
 use crate::router::Router;
-use crate::state_machine::State;
-use crate::storage::{DirectoryLock, Snapshots, Storage, Wal, WalOptions};
-use crate::tls;
+use crate::storage::{DirectoryLock, Wal};
+use crate::tls::{self, Tls};
 use crate::transport::{Transport, TransportOptions};
+use restore::Seed;
+
+/// Longest key that clients may use.
+const KEY_BYTES_MAX: usize = 4 << 10;
 
 /// A node that runs.
 #[derive(Debug)]
 pub struct Server {
-    http: std::net::SocketAddr,
-    engine: JoinHandle<()>,
+    http: SocketAddr,
+    engine: JoinHandle<anyhow::Result<()>>,
+    registration: JoinHandle<()>,
     web: JoinHandle<()>,
     stop_engine: watch::Sender<bool>,
     stop_web: watch::Sender<bool>,
@@ -47,95 +53,82 @@ impl Server {
     ) -> anyhow::Result<Server> {
         config.validate().map_err(|message| anyhow!(message))?;
         let bugs = config.bugs().map_err(|message| anyhow!(message))?;
+        let named = config.member_map().map_err(|message| anyhow!(message))?;
+        let tls = tls::load(config)?;
+        let admin_token = admin_token(config)?;
         let http = bind(config.http, "--http").await?;
         let peers = bind(config.peer, "--peer").await?;
-        let tls = tls::load(config)?;
-        let admin_token = match &config.admin_token_file {
-            None => None,
-            Some(path) => {
-                let read = std::fs::read_to_string(path);
-                let token = read.with_context(|| format!("cannot read {}", path.display()))?;
-                Some(token.trim().to_owned())
-            }
-        };
-        let metrics = Arc::new(Metrics::default());
-        let storage =
-            ::metrics::with_local_recorder(metrics.recorder(), || open(config, on_disk_failure))?;
-        let Storage {
-            identity,
-            wal,
-            snapshots,
-            restored,
-            lock,
-            ..
-        } = storage;
-        let (rafts, groups) = restore(config, &bugs, &snapshots, restored)?;
+        let metrics = Arc::new(Metrics::install());
 
-        let (inbox, arrivals) = Inbox::new();
-        let transport = Arc::new(Transport::start(
-            TransportOptions {
-                id: config.id,
-                cluster: config.cluster.clone(),
-                incarnation: identity.incarnation,
-                tls: tls.as_ref().map(|tls| tls.peers.clone()),
-                queue_len_max: TransportOptions::QUEUE_LEN_MAX,
-            },
-            peers,
-            Arc::new(inbox),
-        ));
-        let named = config.member_map().map_err(|message| anyhow!(message))?;
+        let storage = restore::open(config, on_disk_failure)?;
+        let identity = (config.id, storage.identity.incarnation);
+        let fresh = storage.restored.values().all(raft::Restored::is_fresh);
+        let (seeds, groups) =
+            restore::restore(config, &bugs, &storage.snapshots, storage.restored)?;
+        let (inbox, arrivals) = Inbox::new(groups.clone(), identity.1);
+        let options = transport_options(config, identity.1, tls.as_ref());
+        let links = Arc::new(Transport::start(options, peers, Arc::new(inbox)));
+        let calls = named
+            .iter()
+            .map(|(id, member)| (*id, member.peer.clone()))
+            .collect();
+        links.set_peers(&calls);
         let addresses = Arc::new(AddressBook::new(named));
         let (requests_in, requests) = mpsc::channel(config.queue_max);
-        let engine = Engine::new(Parts {
-            rafts,
-            groups: groups.clone(),
-            wal: wal.clone(),
-            snapshots,
-            links: Arc::clone(&transport),
-            arrivals,
-            requests,
-            addresses: Arc::clone(&addresses),
-            settings: settings(config),
-        });
         let router = Arc::new(Router::new(
+            identity,
             requests_in,
-            groups,
-            Arc::clone(&transport),
-            addresses,
+            groups.clone(),
+            Arc::clone(&links),
+            Arc::clone(&addresses),
             config.timeout(),
             bugs,
         ));
-        let limits = Limits {
-            body_bytes: config.body_bytes_max.min(wal.command_len_max() / 2),
-            key_bytes: 4 << 10,
-            connections: config.connections_max,
-            timeout: config.timeout(),
-            reads: config.reads,
+
+        let parts = Parts {
+            rafts: Vec::new(),
+            groups,
+            wal: storage.wal.clone(),
+            snapshots: storage.snapshots,
+            links: Arc::clone(&links),
+            arrivals,
+            requests,
+            addresses,
+            settings: settings(config, identity.1),
         };
+        let (stop_engine, stopped) = watch::channel(false);
+        let ask = fresh.then_some(calls);
+        let engine = tokio::spawn(
+            run_groups(parts, seeds, ask, stopped)
+                .instrument(tracing::info_span!("node", id = config.id)),
+        );
+        let registration = tokio::spawn(admission::register(
+            Arc::clone(&router),
+            identity.0,
+            identity.1,
+        ));
+
+        let limits = limits(config, &storage.wal);
         let api = Arc::new(Api {
             router,
             metrics,
             limits,
             admin_token,
         });
-        let (stop_engine, engine_stopped) = watch::channel(false);
         let (stop_web, web_stopped) = watch::channel(false);
         let address = http.local_addr()?;
+        let web = crate::http::serve(http, tls.map(|tls| tls.clients), api, web_stopped);
         tracing::info!(id = config.id, http = %address, peer = %config.peer, "serving");
         Ok(Server {
             http: address,
-            engine: tokio::spawn(engine.run(engine_stopped)),
-            web: tokio::spawn(crate::http::serve(
-                http,
-                tls.map(|tls| tls.clients),
-                api,
-                web_stopped,
-            )),
+            engine,
+            registration,
+            web: tokio::spawn(web),
             stop_engine,
             stop_web,
-            wal,
-            _transport: transport,
-            _lock: lock,
+            wal: storage.wal,
+            _transport: links,
+            _lock: storage.lock,
         })
     }
 
@@ -144,137 +137,97 @@ impl Server {
         self.http
     }
 
-    /// Stops in good order: hands leadership over, answers what is in flight, closes the log.
-    pub async fn stop(self) {
-        tracing::info!("stopping");
-        self.stop_engine.send_replace(true);
-        let _ = self.engine.await;
-        self.stop_web.send_replace(true);
-        let _ = self.web.await;
-        let wal = self.wal;
-        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+    /// Returns when the groups' loop has ended without being told to: nothing works any more.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.engine).await {
+            Ok(Ok(())) => anyhow!("the groups' loop ended"),
+            Ok(Err(error)) => error,
+            Err(error) => anyhow!(error).context("the groups' loop failed"),
+        }
     }
 
-    /// Stops as a crash does, but that what was written stays written: for tests.
-    pub async fn crash(self) {
-        self.engine.abort();
-        self.web.abort();
-        let _ = self.engine.await;
-        let _ = self.web.await;
+    /// Stops in good order: hands leadership over, answers what is in flight, closes the log.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        tracing::info!("stopping");
+        self.stop_engine.send_replace(true);
+        self.engine.await??;
+        self.registration.abort();
         self.stop_web.send_replace(true);
+        let _ = self.web.await;
         let wal = self.wal;
-        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+        tokio::task::spawn_blocking(move || wal.close()).await?;
+        Ok(())
     }
 }
 
-async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen at {flag} {address}: is it this machine's, and free?")
     })
 }
 
-fn open(config: &Config, on_failure: impl FnOnce() + Send + 'static) -> anyhow::Result<Storage> {
-    let options = WalOptions {
-        segment_len: WalOptions::SEGMENT_LEN,
-        on_failure: Box::new(move |_| on_failure()),
+/// Wakes the groups and runs them until told to stop. A node whose disk is new first asks its peers
+/// whether it lost an older one.
+async fn run_groups(
+    mut parts: Parts,
+    seeds: Vec<Seed>,
+    ask: Option<BTreeMap<NodeId, String>>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let Settings {
+        id, incarnation, ..
+    } = parts.settings;
+    let wiped = match ask {
+        None => false,
+        Some(peers) => tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+            wiped = admission::is_wiped(&parts.links, id, incarnation, &peers) => wiped,
+        },
     };
-    let storage = Storage::open(&config.data, &config.cluster, config.id, options)?;
-    let report = &storage.report;
-    tracing::info!(
-        segments = report.segments,
-        records = report.records,
-        bytes = report.bytes,
-        closed = report.closed,
-        "log read"
-    );
-    if let Some(torn) = &report.torn {
-        tracing::warn!(
-            path = %torn.path.display(), offset = torn.offset,
-            "the log's unfinished end was cut off: nobody had been told that it was stable"
-        );
-    }
-    Ok(storage)
+    parts.rafts = restore::awaken(&parts.wal, seeds, wiped).await?;
+    Engine::new(parts).run(stopped).await;
+    Ok(())
 }
 
-/// A core and a state for each group, as the disk remembers them.
-fn restore(
-    config: &Config,
-    bugs: &Bugs,
-    snapshots: &Snapshots,
-    mut restored: BTreeMap<GroupId, Restored>,
-) -> anyhow::Result<(Vec<(Raft, u64)>, Groups)> {
-    let known = restored.keys().next_back().map_or(0, |last| last + 1);
-    if known > config.groups {
-        return Err(anyhow!(
-            "the data directory has {known} groups: start with --groups {known}, not {}",
-            config.groups
-        ));
+fn admin_token(config: &Config) -> anyhow::Result<Option<String>> {
+    let Some(path) = &config.admin_token_file else {
+        return Ok(None);
+    };
+    let read = std::fs::read_to_string(path);
+    let token = read.with_context(|| format!("cannot read {}", path.display()))?;
+    if token.trim().is_empty() {
+        return Err(anyhow!("{} holds no token", path.display()));
     }
-    let founders = founders(config)?;
-    let (mut rafts, mut groups) = (Vec::new(), Groups::new());
-    for group in 0..config.groups {
-        let mut restored = restored.remove(&group).unwrap_or_default();
-        if bugs.has(Bug::LostOnRestart) {
-            let kept = restored.entries.len().saturating_sub(8);
-            restored.entries.truncate(kept);
-        }
-        let mut state = match &restored.snapshot {
-            Some(meta) => load_snapshot(snapshots, group, meta)?,
-            None => State::default(),
-        };
-        if bugs.has(Bug::NoDedup) {
-            state.forget_sessions();
-        }
-        let core = core_config(config, bugs, founders.clone());
-        let raft =
-            Raft::new(core, restored).with_context(|| format!("cannot start group {group}"))?;
-        rafts.push((raft, state.clock_ms()));
-        groups.push(Arc::new(Shared {
-            state: RwLock::new(state),
-        }));
-    }
-    Ok((rafts, groups))
+    Ok(Some(token.trim().to_owned()))
 }
 
-/// The first configuration, with everyone's addresses; none for a node that joins.
-fn founders(config: &Config) -> anyhow::Result<Configuration> {
-    if config.join {
-        return Ok(Configuration::default());
-    }
-    let members = config.member_map().map_err(|message| anyhow!(message))?;
-    let mut configuration = Configuration::of_voters(members.keys().copied());
-    for (id, addresses) in members {
-        configuration.context.insert(id, addresses.to_context());
-    }
-    Ok(configuration)
-}
-
-#[cfg_attr(
-    not(feature = "bugs"),
-    expect(unused_variables, reason = "no bugs, no settings")
-)]
-fn core_config(config: &Config, bugs: &Bugs, founders: Configuration) -> raft::Config {
-    raft::Config {
-        seed: rand::random(),
-        election_ticks_min: config.election_ticks,
-        election_ticks_max: 2 * config.election_ticks,
-        heartbeat_ticks: config.heartbeat_ticks,
-        lease_drift_percent: Some(config.lease_drift_percent),
-        batching: !config.no_batching,
-        pipelining: !config.no_pipelining,
-        parallel_append: !config.no_parallel_append,
-        asynchronous_apply: !config.no_async_apply,
-        #[cfg(feature = "bugs")]
-        bugs: bugs.core,
-        ..raft::Config::new(config.id, founders)
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
+fn transport_options(config: &Config, incarnation: u64, tls: Option<&Tls>) -> TransportOptions {
+    TransportOptions {
         id: config.id,
         cluster: config.cluster.clone(),
-        tick: std::time::Duration::from_millis(config.tick_ms),
+        incarnation,
+        tls: tls.map(|tls| tls.peers.clone()),
+        queue_len_max: TransportOptions::QUEUE_LEN_MAX,
+    }
+}
+
+fn limits(config: &Config, wal: &Wal) -> Limits {
+    Limits {
+        body_bytes: config.body_bytes_max.min(wal.command_len_max() / 2),
+        key_bytes: KEY_BYTES_MAX,
+        connections: config.connections_max,
+        timeout: config.timeout(),
+        reads: config.reads,
+    }
+}
+
+fn settings(config: &Config, incarnation: u64) -> Settings {
+    Settings {
+        id: config.id,
+        incarnation,
+        cluster: config.cluster.clone(),
+        rebalance: !config.no_rebalance,
+        tick: Duration::from_millis(config.tick_ms),
         election_ticks: config.election_ticks,
         apply_inline: config.no_async_apply,
         proposals_max: config.queue_max,

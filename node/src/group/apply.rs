@@ -91,8 +91,12 @@ fn apply(state: &mut State, entry: &Entry, group: GroupId) -> Result<Answer, Fai
                     Failure::Refused("the command does not decode".into())
                 })
         }
-        Payload::Empty | Payload::Configuration(_) => {
+        Payload::Empty => {
             state.skip(entry.index);
+            Err(Failure::Lost)
+        }
+        Payload::Configuration(configuration) => {
+            state.configure(entry.index, |node| configuration.is_member(node));
             Err(Failure::Lost)
         }
     }

@@ -1,5 +1,7 @@
 //! The loop that drives every group of the node.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +15,6 @@ use super::forward::{Forwarded, Task, Waiter};
 use super::inbox::{Arrivals, Inbound};
 use super::member::Member;
 use super::snapshots::Snapshotter;
-use super::status::{GroupStatus, MemberAddress, NodeStatus};
 use super::{AddressBook, AdminVerb, Failure, Forward, GroupId, Groups, ReadMode, Reply, Request};
 use crate::state_machine::Answer;
 use crate::storage::{Append, Wal};
@@ -23,8 +24,6 @@ use crate::transport::{self, Transport};
 const TURN_MAX: usize = 4_096;
 /// Ticks between two looks at who has given up waiting.
 const SWEEP_TICKS: u64 = 100;
-/// Looks after which somebody who is no member is forgotten.
-const STRANGER_SWEEPS: u32 = 5;
 
 /// Completions of what the loop set off.
 #[derive(Debug)]
@@ -79,8 +78,12 @@ pub struct Parts {
 pub struct Settings {
     /// This node.
     pub id: NodeId,
+    /// The incarnation of its disk.
+    pub incarnation: u64,
     /// The cluster's name.
     pub cluster: String,
+    /// Move leadership to members that lead fewer groups.
+    pub rebalance: bool,
     /// Length of a tick.
     pub tick: Duration,
     /// The least election timeout in ticks.
@@ -113,6 +116,7 @@ pub struct Engine {
     snapshots: Snapshotter,
     addresses: Arc<AddressBook>,
     strangers: BTreeMap<NodeId, u32>,
+    stalled: bool,
     settings: Settings,
     started: Instant,
     ticked: Instant,
@@ -157,6 +161,7 @@ impl Engine {
             snapshots,
             addresses: parts.addresses,
             strangers: BTreeMap::new(),
+            stalled: false,
             settings: parts.settings,
             started: now,
             ticked: now,
@@ -179,7 +184,7 @@ impl Engine {
                 biased;
                 _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {
                     deadline = Some(Instant::now() + 2 * self.election_timeout());
-                    self.hand_over();
+                    self.leave();
                 }
                 _ = ticker.tick() => {}
                 _ = self.events.recv_many(&mut events, TURN_MAX) => {}
@@ -226,6 +231,9 @@ impl Engine {
         self.ticked += self.settings.tick * u32::try_from(owed).unwrap_or(u32::MAX);
         let most = u128::from(self.settings.election_ticks / 4).max(1);
         for group in 0..self.members.len() as GroupId {
+            if self.members[group as usize].raft.is_asleep() {
+                continue;
+            }
             let Some(member) = self.touch(group) else {
                 continue;
             };
@@ -236,10 +244,14 @@ impl Engine {
                 member.raft.tick();
             }
         }
+        self.watch_disk();
         self.ticks += 1;
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.members.iter_mut().for_each(Member::sweep);
             self.forget_strangers();
+            if self.settings.rebalance && self.members.len() > 1 {
+                self.rebalance();
+            }
         }
     }
 
@@ -268,6 +280,7 @@ impl Engine {
             } => {
                 self.snapshots.receive(from, piece, reply);
             }
+            Inbound::Wiped { peer } => self.let_go(peer),
             Inbound::Unreachable { peer } => {
                 for group in 0..self.members.len() as GroupId {
                     if let Some(member) = self.touch(group) {
@@ -296,6 +309,11 @@ impl Engine {
             }) => {
                 self.administer(group, verb, Waiter::Remote(reply));
             }
+            // Answered by the inbox, which can do so before the loop runs.
+            Ok(Forwarded {
+                task: Task::Recognise { .. } | Task::Identify,
+                ..
+            }) => {}
             Err(error) => tracing::warn!(peer, %error, "a forwarded request does not decode"),
         }
     }
@@ -403,6 +421,7 @@ impl Engine {
                 if let Some(member) = self.touch(group) {
                     member.applied(index, clock_ms);
                 }
+                self.readmit(group);
                 let member = &self.members[group as usize];
                 self.snapshots
                     .applied(member, index, &self.groups[group as usize]);
@@ -540,97 +559,6 @@ impl Engine {
             .map(|(id, addresses)| (id, addresses.peer))
             .collect();
         self.links.set_peers(&peers);
-    }
-
-    /// Forgets who has been no member of any group for a while: until then it may have to learn
-    /// that, and what it passed on may have to be answered.
-    fn forget_strangers(&mut self) {
-        let configurations = || {
-            self.members
-                .iter()
-                .map(|member| member.raft.configuration())
-        };
-        if configurations().all(|configuration| configuration.voters.is_empty()) {
-            return;
-        }
-        let mut strangers = self.addresses.all();
-        strangers.retain(|id, _| !configurations().any(|members| members.is_member(*id)));
-        self.strangers.retain(|id, _| strangers.contains_key(id));
-        for id in strangers.into_keys() {
-            *self.strangers.entry(id).or_default() += 1;
-        }
-        if self
-            .strangers
-            .values()
-            .any(|sweeps| *sweeps >= STRANGER_SWEEPS)
-        {
-            let strangers = &self.strangers;
-            self.addresses.retain(|id| {
-                strangers
-                    .get(&id)
-                    .is_none_or(|sweeps| *sweeps < STRANGER_SWEEPS)
-            });
-            self.call_peers();
-        }
-    }
-
-    /// Offers the groups that this node leads to the voter that is furthest with each.
-    fn hand_over(&mut self) {
-        for group in 0..self.members.len() as GroupId {
-            let id = self.settings.id;
-            let Some(member) = self.touch(group) else {
-                continue;
-            };
-            if !member.raft.is_leader() {
-                continue;
-            }
-            let status = member.raft.status();
-            let heir = status
-                .progress
-                .iter()
-                .filter(|peer| peer.active && peer.id != id)
-                .filter(|peer| status.configuration.voters.contains(&peer.id))
-                .max_by_key(|peer| peer.matched);
-            match heir {
-                Some(heir) => {
-                    tracing::info!(group, to = heir.id, "handing leadership over");
-                    let _ = member.raft.transfer_leadership(heir.id);
-                }
-                None => member.leads = false,
-            }
-        }
-    }
-
-    fn status(&self) -> NodeStatus {
-        let groups: Vec<GroupStatus> = self
-            .members
-            .iter()
-            .map(|member| GroupStatus::new(member.id, member.raft.status()))
-            .collect();
-        let first = &groups[0];
-        NodeStatus {
-            id: self.settings.id,
-            cluster: self.settings.cluster.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            role: first.role.clone(),
-            term: first.term,
-            leader: first.leader,
-            commit: first.commit,
-            applied: first.applied,
-            members: self
-                .addresses
-                .all()
-                .into_iter()
-                .map(|(id, member)| MemberAddress {
-                    id,
-                    peer: member.peer,
-                    http: member.http,
-                })
-                .collect(),
-            uptime_ms: self.started.elapsed().as_millis() as u64,
-            disk_bytes: super::snapshots::disk_bytes(&self.settings.data),
-            groups,
-        }
     }
 }
 

@@ -26,6 +26,22 @@ pub enum Task {
     Propose(Bytes),
     /// Carry out an operator's verb.
     Admin(AdminVerb),
+    /// Say whether the asking node is known by this incarnation.
+    Recognise {
+        /// That of the asking node's disk.
+        incarnation: u64,
+    },
+    /// Say the incarnation of your disk.
+    Identify,
+}
+
+/// What a node knows of another's incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recognition {
+    /// It is known by none, or by this one.
+    Fine,
+    /// It is known by another one: its disk was lost.
+    Wiped,
 }
 
 impl Forwarded {

@@ -3,8 +3,8 @@
 use raft::{Message, NodeId};
 use tokio::sync::mpsc;
 
-use super::GroupId;
-use crate::transport::{Receiver, Reply, Request};
+use super::{Failure, Forwarded, GroupId, Groups, Recognition, Task};
+use crate::transport::{Receiver, Reply, Request, Response};
 
 /// Batches that may wait for the loop; Raft lives with the loss of what is more.
 const BATCHES_MAX: usize = 1_024;
@@ -25,12 +25,16 @@ pub(super) enum Inbound {
     },
     /// Messages to this peer were lost.
     Unreachable { peer: NodeId },
+    /// This peer came back with another disk than it is known by.
+    Wiped { peer: NodeId },
 }
 
 /// The end at which the links put in what arrives.
 #[derive(Debug)]
 pub struct Inbox {
     sender: mpsc::Sender<Inbound>,
+    groups: Groups,
+    incarnation: u64,
 }
 
 /// The end at which the loop takes it out.
@@ -38,10 +42,48 @@ pub struct Inbox {
 pub struct Arrivals(pub(super) mpsc::Receiver<Inbound>);
 
 impl Inbox {
-    /// Both ends.
-    pub fn new() -> (Inbox, Arrivals) {
+    /// Both ends. Questions after incarnations are answered here, from the groups' states: nodes
+    /// ask them before they let their loops run.
+    pub fn new(groups: Groups, incarnation: u64) -> (Inbox, Arrivals) {
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
-        (Inbox { sender }, Arrivals(receiver))
+        (
+            Inbox {
+                sender,
+                groups,
+                incarnation,
+            },
+            Arrivals(receiver),
+        )
+    }
+
+    fn recognise(&self, node: NodeId, incarnation: u64) -> Recognition {
+        let mut known = self
+            .groups
+            .iter()
+            .filter_map(|group| group.state.read().incarnation(node));
+        if known.all(|known| known == incarnation) {
+            return Recognition::Fine;
+        }
+        self.put(Inbound::Wiped { peer: node });
+        Recognition::Wiped
+    }
+
+    /// The answer to a question after incarnations, if it is one.
+    fn answer(&self, from: NodeId, request: &Request) -> Option<Response> {
+        let Request::Forward(body) = request else {
+            return None;
+        };
+        let Forwarded { task, .. } = postcard::from_bytes(body).ok()?;
+        let answer = match task {
+            Task::Recognise { incarnation } => {
+                postcard::to_stdvec(&Ok::<_, Failure>(self.recognise(from, incarnation)))
+            }
+            Task::Identify => postcard::to_stdvec(&Ok::<_, Failure>(self.incarnation)),
+            Task::Propose(_) | Task::Admin(_) => return None,
+        };
+        Some(Response::Forward(
+            answer.expect("an answer always encodes").into(),
+        ))
     }
 
     fn put(&self, inbound: Inbound) {
@@ -57,11 +99,14 @@ impl Receiver for Inbox {
     }
 
     fn request(&self, from: NodeId, request: Request, reply: Reply) {
-        self.put(Inbound::Request {
-            from,
-            request,
-            reply,
-        });
+        match self.answer(from, &request) {
+            Some(response) => reply.send(&response),
+            None => self.put(Inbound::Request {
+                from,
+                request,
+                reply,
+            }),
+        }
     }
 
     fn connected(&self, peer: NodeId, incarnation: u64) {

@@ -34,12 +34,15 @@ pub(super) struct Member {
     last_read: ReadId,
     pub(super) changes: Vec<(Index, Waiter<u64>)>,
     pub(super) transfer: Option<(NodeId, Waiter<u64>)>,
+    /// Whether the node lost its disk and has no vote in the group.
+    pub(super) wiped: bool,
     /// Whether the core may have something to do.
     pub(super) dirty: bool,
 }
 
 impl Member {
     pub(super) fn new(id: GroupId, raft: Raft, applied_ms: u64) -> Member {
+        let wiped = raft.status().wiped;
         Member {
             id,
             raft,
@@ -53,6 +56,7 @@ impl Member {
             last_read: 0,
             changes: Vec::new(),
             transfer: None,
+            wiped,
             dirty: true,
         }
     }

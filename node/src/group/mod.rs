@@ -38,7 +38,7 @@ pub use crate::encoding::GroupId;
 use crate::state_machine::{Answer, State};
 pub use address::AddressBook;
 pub use engine::{Engine, Parts, Settings};
-pub use forward::{Forwarded, Task, decode_answer};
+pub use forward::{Forwarded, Recognition, Task, decode_answer};
 pub use inbox::{Arrivals, Inbox};
 pub use snapshots::load as load_snapshot;
 pub use status::{GroupStatus, NodeStatus};

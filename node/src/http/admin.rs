@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::error::Error;
 use super::request::Request;
 use super::{Api, Response, json_response};
+use crate::admission;
 use crate::config::{Addresses, is_address};
 use crate::group::{AdminVerb, Forward, GroupId};
 use raft::{Change, MembershipChange, NodeId, Transition};
@@ -33,6 +34,8 @@ enum ChangeBody {
     Promote(NodeId),
     Demote(NodeId),
     Remove(NodeId),
+    /// Gives a member that lost its disk its vote back. Goes alone.
+    Readmit(NodeId),
 }
 
 #[derive(Deserialize)]
@@ -74,6 +77,7 @@ impl ChangeBody {
             ChangeBody::Promote(id) => Change::Promote { id },
             ChangeBody::Demote(id) => Change::Demote { id },
             ChangeBody::Remove(id) => Change::Remove { id },
+            ChangeBody::Readmit(_) => return Err(Error::bad_request("readmit goes alone")),
         })
     }
 }
@@ -192,6 +196,14 @@ impl Api {
         } = request.parse().await?;
         if changes.is_empty() {
             return Err(Error::bad_request("changes lists no change"));
+        }
+        if let [ChangeBody::Readmit(node)] = changes[..] {
+            let readmitted = admission::readmit(&self.router, node).await;
+            let index = readmitted.map_err(|failure| self.failed(&failure))?;
+            return Ok(json_response(
+                StatusCode::OK,
+                format!("{{\"index\":{index}}}"),
+            ));
         }
         let changes = changes
             .into_iter()

@@ -127,6 +127,10 @@ impl Error {
                     .into(),
             )
             .indefinite(),
+            Refusal::Wiped => conflict(
+                "wiped",
+                "the node lost its disk: it has to be readmitted".into(),
+            ),
             Refusal::TooManySessions => Error::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_sessions",

@@ -48,7 +48,7 @@ pub(crate) fn answer(answer: &Answer) -> Option<Bytes> {
         Outcome::Held { token, ttl_ms } => {
             format!("{{\"index\":{index},\"token\":{token},\"ttl_ms\":{ttl_ms}}}")
         }
-        Outcome::Released => format!("{{\"index\":{index}}}"),
+        Outcome::Released | Outcome::Registered => format!("{{\"index\":{index}}}"),
         Outcome::Session { id } => format!("{{\"session\":{id},\"index\":{index}}}"),
         Outcome::Committed(_) | Outcome::Refused(_) => return None,
     };

@@ -1,24 +1,29 @@
 //! What `/metrics` shows: counters of the API, and the groups as they stand.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use metrics::Counter;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{Counter, Histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::error::Error;
 use super::{Api, Response};
 
-/// The node's meters. Each node has its own, so that several can live in one process.
+/// How often samples are folded together, so that they do not pile up between two scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The node's meters.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     succeeded: Counter,
     client_errors: Counter,
     server_errors: Counter,
+    seconds: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -27,32 +32,38 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let counter = |class: &'static str| {
-            metrics::with_local_recorder(
-                &recorder,
-                || metrics::counter!("ordeal_http_responses_total", "class" => class),
-            )
-        };
+impl Metrics {
+    /// Makes the process's meters known to all parts of the node; nodes that share a process share
+    /// them. To be called within a tokio runtime, before the parts are opened.
+    pub fn install() -> Metrics {
+        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+        let handle = HANDLE.get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            // Somebody else's recorder may be there already: then this one shows only the groups.
+            let _ = metrics::set_global_recorder(recorder);
+            let upkeep = handle.clone();
+            tokio::spawn(async move {
+                let mut ticker = tokio::time::interval(UPKEEP);
+                loop {
+                    ticker.tick().await;
+                    upkeep.run_upkeep();
+                }
+            });
+            handle
+        });
+        let counter = |class: &'static str| metrics::counter!("ordeal_http_responses_total", "class" => class);
         Metrics {
+            handle: handle.clone(),
             succeeded: counter("2xx"),
             client_errors: counter("4xx"),
             server_errors: counter("5xx"),
-            handle: recorder.handle(),
-            recorder,
+            seconds: metrics::histogram!("ordeal_http_request_seconds"),
         }
     }
-}
 
-impl Metrics {
-    /// Where other parts of the node register their meters.
-    pub fn recorder(&self) -> &PrometheusRecorder {
-        &self.recorder
-    }
-
-    pub(super) fn count_response(&self, status: StatusCode) {
+    pub(super) fn count_response(&self, status: StatusCode, took: Duration) {
+        self.seconds.record(took);
         match status.as_u16() {
             ..400 => self.succeeded.increment(1),
             400..500 => self.client_errors.increment(1),

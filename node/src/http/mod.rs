@@ -14,7 +14,7 @@ mod txn;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -131,12 +131,14 @@ where
 
 impl Api {
     async fn handle(&self, request: hyper::Request<Incoming>) -> Response {
+        let begun = Instant::now();
         let answered = match Request::new(request, &self.limits) {
             Ok(request) => self.dispatch(request).await,
             Err(error) => Err(error),
         };
         let response = answered.unwrap_or_else(Error::into_response);
-        self.metrics.count_response(response.status());
+        self.metrics
+            .count_response(response.status(), begun.elapsed());
         response
     }
 

@@ -6,7 +6,7 @@
 //! log index.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use raft::{Index, Term};
+use raft::{Index, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
 use super::value::Value;
@@ -95,6 +95,15 @@ pub enum Operation {
         /// The session.
         id: u64,
     },
+    /// A member shows the incarnation of its disk.
+    Register {
+        /// The member.
+        node: NodeId,
+        /// Drawn at random when its data directory was made.
+        incarnation: u64,
+        /// Whether an operator takes it back although its disk was lost.
+        readmit: bool,
+    },
 }
 
 /// The condition of a compare-and-set.
@@ -172,6 +181,8 @@ pub enum Outcome {
         /// Its id.
         id: u64,
     },
+    /// The member is known by this incarnation.
+    Registered,
     /// Nothing changed.
     Refused(Refusal),
 }
@@ -210,6 +221,8 @@ pub enum Refusal {
     SequenceForgotten,
     /// The table of sessions is full.
     TooManySessions,
+    /// The member is known by another incarnation: its disk was lost.
+    Wiped,
 }
 
 /// What a step of a transaction needs to find.

@@ -16,7 +16,7 @@ mod value;
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use raft::{Index, Term};
+use raft::{Index, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
 pub use command::{
@@ -39,6 +39,9 @@ pub struct State {
     records: OrdMap<Bytes, Record>,
     leases: OrdMap<Bytes, Lease>,
     sessions: Sessions,
+    /// The members by the incarnation of their disks: who comes back with another one has lost
+    /// what it had promised.
+    incarnations: OrdMap<NodeId, u64>,
     /// The bug `no-dedup`, and never true without the feature `bugs`.
     forgets_sessions: bool,
 }
@@ -76,6 +79,26 @@ impl State {
     /// Passes over an entry that carries no command.
     pub fn skip(&mut self, index: Index) {
         self.advance(index);
+    }
+
+    /// Passes over an entry that names the members: who is none is forgotten, and may come back as
+    /// somebody new.
+    pub fn configure(&mut self, index: Index, is_member: impl Fn(NodeId) -> bool) {
+        self.advance(index);
+        let gone: Vec<NodeId> = self
+            .incarnations
+            .keys()
+            .copied()
+            .filter(|node| !is_member(*node))
+            .collect();
+        for node in gone {
+            self.incarnations.remove(&node);
+        }
+    }
+
+    /// The incarnation by which a member is known.
+    pub fn incarnation(&self, node: NodeId) -> Option<u64> {
+        self.incarnations.get(&node).copied()
     }
 
     /// Applies the command of the entry at `index`, which must be the next one.
@@ -144,6 +167,17 @@ impl State {
             Operation::Release { name, owner, token } => self.release(&name, &owner, token),
             Operation::OpenSession { id } => self.sessions.open(id.unwrap_or(index), self.clock_ms),
             Operation::TouchSession { id } => self.sessions.touch(id, self.clock_ms),
+            Operation::Register {
+                node,
+                incarnation,
+                readmit,
+            } => match self.incarnation(node).filter(|_| !readmit) {
+                Some(known) if known != incarnation => Outcome::Refused(Refusal::Wiped),
+                _ => {
+                    self.incarnations.insert(node, incarnation);
+                    Outcome::Registered
+                }
+            },
         }
     }
 

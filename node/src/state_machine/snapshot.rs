@@ -47,6 +47,7 @@ impl State {
         )?;
         write_record(out, &mut scratch, &self.sessions.swept_ms)?;
         write_map(out, &mut scratch, &self.sessions.open)?;
+        write_map(out, &mut scratch, &self.incarnations)?;
         write_map(out, &mut scratch, &self.leases)?;
         write_map(out, &mut scratch, &self.records)?;
         Ok(())
@@ -67,6 +68,7 @@ impl State {
             swept_ms,
             open: read_map(input, &mut scratch)?,
         };
+        let incarnations = read_map(input, &mut scratch)?;
         let leases = read_map(input, &mut scratch)?;
         let records: OrdMap<bytes::Bytes, super::Record> = read_map(input, &mut scratch)?;
         let size_bytes = records
@@ -81,6 +83,7 @@ impl State {
             records,
             leases,
             sessions,
+            incarnations,
             forgets_sessions: false,
         })
     }

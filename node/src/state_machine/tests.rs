@@ -240,6 +240,31 @@ fn a_lease_has_one_holder_until_its_time_is_over_and_tokens_only_grow() {
 }
 
 #[test]
+fn a_member_that_shows_another_incarnation_is_refused_until_readmitted_or_removed() {
+    let register = |incarnation, readmit| Operation::Register {
+        node: 3,
+        incarnation,
+        readmit,
+    };
+    let mut driver = Driver::default();
+    assert_eq!(driver.run(register(7, false)), Outcome::Registered);
+    driver.state = round_trip(&driver.state);
+    assert_eq!(
+        driver.run(register(8, false)),
+        Outcome::Refused(Refusal::Wiped)
+    );
+    assert_eq!(driver.run(register(8, true)), Outcome::Registered);
+    assert_eq!(
+        driver.run(register(7, false)),
+        Outcome::Refused(Refusal::Wiped)
+    );
+    driver
+        .state
+        .configure(driver.state.applied() + 1, |node| node != 3);
+    assert_eq!(driver.run(register(9, false)), Outcome::Registered);
+}
+
+#[test]
 fn replicated_time_never_goes_back() {
     let mut driver = Driver::default();
     driver.at(100, None, acquire("a", 50));

@@ -34,6 +34,19 @@ pub(crate) type Answer = (u16, Json);
 impl Cluster {
     /// `count` nodes that found a cluster, up and with a leader.
     pub(crate) async fn start(count: u64, extra: &[&str]) -> Cluster {
+        let cluster = Cluster::launched(count, extra);
+        for id in 1..=count {
+            eventually("the node is ready", async || {
+                let (status, _) = cluster.try_send(id, "GET", "/ready", None, &[]).await?;
+                (status == 200).then_some(())
+            })
+            .await;
+        }
+        cluster
+    }
+
+    /// The same, without waiting for anything.
+    pub(crate) fn launched(count: u64, extra: &[&str]) -> Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             extra: extra.iter().map(ToString::to_string).collect(),
@@ -48,13 +61,6 @@ impl Cluster {
         }
         for id in 1..=count {
             cluster.run(id);
-        }
-        for id in 1..=count {
-            eventually("the node is ready", async || {
-                let (status, _) = cluster.try_send(id, "GET", "/ready", None, &[]).await?;
-                (status == 200).then_some(())
-            })
-            .await;
         }
         cluster
     }

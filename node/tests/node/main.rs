@@ -7,3 +7,4 @@ mod membership;
 mod operations;
 mod recovery;
 mod sessions;
+mod tls;

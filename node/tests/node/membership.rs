@@ -98,3 +98,58 @@ async fn leadership_goes_where_it_is_sent() {
         "{body}"
     );
 }
+
+#[tokio::test]
+async fn a_node_with_a_wiped_disk_has_no_vote_until_it_is_readmitted() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    cluster.put(1, "a", json!(1)).await;
+    let leader = cluster.leader().await;
+    let lost = leader % 3 + 1;
+    // Its registration is behind this write.
+    cluster
+        .until(lost, "it has registered", |status| {
+            status["applied"].as_u64() >= Some(6)
+        })
+        .await;
+    cluster.kill(lost);
+    std::fs::remove_dir_all(&cluster.node(lost).data).unwrap();
+    cluster.run(lost);
+    let wiped = |wanted: bool| move |status: &Json| status["groups"][0]["wiped"] == wanted;
+    cluster
+        .until(lost, "it knows that it is wiped", wiped(true))
+        .await;
+    assert_eq!(cluster.get(lost, "a").await, Some(json!(1)), "it follows");
+    let leader = cluster.leader().await;
+    assert_ne!(leader, lost, "elected without having been readmitted");
+    let other = 6 - leader - lost;
+    // With the leader gone, the one voter that is left must not find a majority in it.
+    cluster.kill(leader);
+    for _ in 0..20 {
+        let (status, _) = cluster.send(other, "PUT", "/kv/a", Some(json!(2))).await;
+        assert_ne!(status, 200, "elected by a node that forgot its votes");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    cluster.run(leader);
+    change(&cluster, json!([{"readmit": lost}])).await;
+    cluster.until(lost, "it votes again", wiped(false)).await;
+    cluster.kill(leader);
+    cluster.put(other, "a", json!(3)).await;
+    assert_eq!(cluster.get(lost, "a").await, Some(json!(3)));
+}
+
+#[tokio::test]
+async fn leaders_of_many_groups_spread_over_the_nodes() {
+    let cluster = Cluster::start(3, &["--groups", "9"]).await;
+    let led = |status: &Json| {
+        let groups = status["groups"].as_array().unwrap();
+        groups
+            .iter()
+            .filter(|group| group["role"] == "leader")
+            .count()
+    };
+    for id in 1..=3 {
+        cluster
+            .until(id, "its share", |status| (2..=4).contains(&led(status)))
+            .await;
+    }
+}

@@ -1,0 +1,193 @@
+//! What the loop looks after beside its groups' traffic: who leads what, who is a member, whether
+//! the disk moves, and what the status says.
+
+use std::collections::BTreeMap;
+
+use raft::NodeId;
+
+use super::Engine;
+use crate::group::GroupId;
+use crate::group::snapshots::disk_bytes;
+use crate::group::status::{GroupStatus, MemberAddress, NodeStatus};
+use crate::storage::Append;
+
+/// Looks after which somebody who is no member is forgotten.
+const STRANGER_SWEEPS: u32 = 5;
+/// Groups moved to another leader between two looks.
+const REBALANCE_MAX: usize = 32;
+
+impl Engine {
+    /// Forgets who has been no member of any group for a while: until then it may have to learn
+    /// that, and what it passed on may have to be answered.
+    pub(super) fn forget_strangers(&mut self) {
+        let configurations = || {
+            self.members
+                .iter()
+                .map(|member| member.raft.configuration())
+        };
+        if configurations().all(|configuration| configuration.voters.is_empty()) {
+            return;
+        }
+        let mut strangers = self.addresses.all();
+        strangers.retain(|id, _| !configurations().any(|members| members.is_member(*id)));
+        self.strangers.retain(|id, _| strangers.contains_key(id));
+        for id in strangers.into_keys() {
+            *self.strangers.entry(id).or_default() += 1;
+        }
+        if self
+            .strangers
+            .values()
+            .any(|sweeps| *sweeps >= STRANGER_SWEEPS)
+        {
+            let strangers = &self.strangers;
+            self.addresses.retain(|id| {
+                strangers
+                    .get(&id)
+                    .is_none_or(|sweeps| *sweeps < STRANGER_SWEEPS)
+            });
+            self.call_peers();
+        }
+    }
+
+    /// Gives the node its vote back in a group whose state says that it was taken back: it has
+    /// applied that, so it has everything that was committed before.
+    pub(super) fn readmit(&mut self, group: GroupId) {
+        let member = &mut self.members[group as usize];
+        let known = || {
+            self.groups[group as usize]
+                .state
+                .read()
+                .incarnation(self.settings.id)
+        };
+        if member.wiped && known() == Some(self.settings.incarnation) {
+            tracing::info!(group, "readmitted: this node votes again");
+            member.wiped = false;
+            member.raft.readmit();
+            let append = Append {
+                wiped: Some(false),
+                ..Append::default()
+            };
+            self.wal.append(group, append, || {});
+        }
+    }
+
+    /// Moves leadership of some groups to the member that leads the fewest, if this node leads
+    /// more than its share.
+    pub(super) fn rebalance(&mut self) {
+        let mut led: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for member in &self.members {
+            for voter in &member.raft.configuration().voters {
+                led.entry(*voter).or_default();
+            }
+            if let Some(leader) = member.leader {
+                *led.entry(leader).or_default() += 1;
+            }
+        }
+        let own = led.get(&self.settings.id).copied().unwrap_or(0);
+        let Some((&idlest, &least)) = led.iter().min_by_key(|(_, count)| **count) else {
+            return;
+        };
+        let moves = (own.saturating_sub(least) / 2).min(REBALANCE_MAX);
+        let ours = self
+            .members
+            .iter()
+            .filter(|member| member.leads)
+            .map(|member| member.id);
+        for group in ours.take(moves).collect::<Vec<GroupId>>() {
+            let Some(member) = self.touch(group) else {
+                continue;
+            };
+            let status = member.raft.status();
+            let fit = |peer: &raft::PeerStatus| peer.id == idlest && peer.active && peer.lag == 0;
+            if status.progress.iter().any(fit) {
+                tracing::debug!(group, to = idlest, "rebalancing");
+                let _ = member.raft.transfer_leadership(idlest);
+            }
+        }
+    }
+
+    /// A leader whose disk hangs is no good leader, however well its heartbeats go.
+    pub(super) fn watch_disk(&mut self) {
+        let stalled = self.wal.stalled_for() > self.election_timeout();
+        if stalled && !self.stalled && self.members.iter().any(|member| member.leads) {
+            tracing::warn!("the disk hangs");
+            self.hand_over(None);
+        }
+        self.stalled = stalled;
+    }
+
+    /// Hands over what this node leads, since it stops; what nobody can take it gives up.
+    pub(super) fn leave(&mut self) {
+        for group in self.hand_over(None) {
+            self.members[group as usize].leads = false;
+        }
+    }
+
+    /// A peer that lost its disk is known to the leader by how far it once was, and a leader never
+    /// takes that back: only a new one begins with it anew.
+    pub(super) fn let_go(&mut self, peer: NodeId) {
+        tracing::warn!(peer, "a peer came back with another disk");
+        self.hand_over(Some(peer));
+    }
+
+    /// Offers the groups that this node leads to the voter that is furthest with each, but for
+    /// `shunned`. Gives those for which there is none.
+    fn hand_over(&mut self, shunned: Option<NodeId>) -> Vec<GroupId> {
+        let own = self.settings.id;
+        let mut left = Vec::new();
+        for group in 0..self.members.len() as GroupId {
+            if !self.members[group as usize].raft.is_leader() {
+                continue;
+            }
+            let Some(member) = self.touch(group) else {
+                continue;
+            };
+            let status = member.raft.status();
+            let heir = status
+                .progress
+                .iter()
+                .filter(|peer| peer.active && peer.id != own && Some(peer.id) != shunned)
+                .filter(|peer| status.configuration.voters.contains(&peer.id))
+                .max_by_key(|peer| peer.matched);
+            if let Some(heir) = heir {
+                tracing::info!(group, to = heir.id, "handing leadership over");
+                let _ = member.raft.transfer_leadership(heir.id);
+            } else {
+                left.push(group);
+            }
+        }
+        left
+    }
+
+    pub(super) fn status(&self) -> NodeStatus {
+        let groups: Vec<GroupStatus> = self
+            .members
+            .iter()
+            .map(|member| GroupStatus::new(member.id, member.raft.status()))
+            .collect();
+        let first = &groups[0];
+        NodeStatus {
+            id: self.settings.id,
+            cluster: self.settings.cluster.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            role: first.role.clone(),
+            term: first.term,
+            leader: first.leader,
+            commit: first.commit,
+            applied: first.applied,
+            members: self
+                .addresses
+                .all()
+                .into_iter()
+                .map(|(id, member)| MemberAddress {
+                    id,
+                    peer: member.peer,
+                    http: member.http,
+                })
+                .collect(),
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            disk_bytes: disk_bytes(&self.settings.data),
+            groups,
+        }
+    }
+}
