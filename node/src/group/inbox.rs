@@ -62,10 +62,10 @@ impl Inbox {
             .iter()
             .filter_map(|group| group.state.read().incarnation(node));
         if known.all(|known| known == incarnation) {
-            return Recognition::Fine;
+            Recognition::Fine
+        } else {
+            Recognition::Wiped
         }
-        self.put(Inbound::Wiped { peer: node });
-        Recognition::Wiped
     }
 
     /// The answer to a question after incarnations, if it is one.
@@ -110,7 +110,9 @@ impl Receiver for Inbox {
     }
 
     fn connected(&self, peer: NodeId, incarnation: u64) {
-        tracing::debug!(peer, incarnation, "connected");
+        if self.recognise(peer, incarnation) == Recognition::Wiped {
+            self.put(Inbound::Wiped { peer });
+        }
     }
 
     fn unreachable(&self, peer: NodeId) {

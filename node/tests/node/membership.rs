@@ -153,3 +153,27 @@ async fn leaders_of_many_groups_spread_over_the_nodes() {
             .await;
     }
 }
+#[tokio::test]
+async fn a_node_that_joins_is_promoted_by_itself_once_it_has_caught_up() {
+    let mut cluster = Cluster::start(3, &["--snapshot-entries", "20", "--keep-entries", "2"]).await;
+    for number in 0..60 {
+        cluster.put(1, &format!("k{number}"), json!(number)).await;
+    }
+    cluster.join(4);
+    let member = cluster.member(4);
+    change(&cluster, json!([{"join": member}])).await;
+    cluster
+        .until(4, "it votes", |status| {
+            voters(status) == json!([1, 2, 3, 4])
+        })
+        .await;
+    assert_eq!(cluster.get(4, "k7").await, Some(json!(7)));
+    let (_, members) = cluster.send(1, "GET", "/members", None).await;
+    let fourth = members["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|member| member["id"] == 4);
+    assert_eq!(fourth.unwrap()["kind"], "voter");
+    assert_eq!(fourth.unwrap()["http"], cluster.node(4).http);
+}
