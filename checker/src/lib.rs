@@ -35,6 +35,7 @@ mod tally;
 pub mod txn;
 mod unique;
 mod verdict;
+mod weaker;
 mod wording;
 
 pub use bank::Bank;
@@ -59,6 +60,12 @@ pub fn check(history: &History, options: &Options) -> Report {
         Model::FencedLock => lock::check(history, options),
         Model::Log => log::check(history, options),
         Model::Stats => stats::check(history, options),
+        Model::Register => {
+            let started = std::time::Instant::now();
+            let mut report = linear::check(history, options);
+            weaker::add(history, options, started, &mut report);
+            report
+        }
         _ => linear::check(history, options),
     })
 }

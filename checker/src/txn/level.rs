@@ -21,7 +21,8 @@ pub enum Level {
     MonotonicAtomicView,
     /// All of a transaction is seen, or nothing of it.
     ReadAtomic,
-    /// What a seen transaction depended on is seen too, sessions included.
+    /// What a seen transaction depended on is seen too, sessions included, and all agree on one order
+    /// of writes (causal convergence).
     Causal,
     /// No update of what was read is lost.
     CursorStability,

@@ -22,6 +22,7 @@ pub mod certificate;
 mod component;
 mod cycle;
 mod explain;
+pub mod generate;
 mod graph;
 mod intern;
 pub mod level;

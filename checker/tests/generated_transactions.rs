@@ -1,0 +1,184 @@
+//! Larger histories from a simulated database: sound ones hold, planted anomalies are found.
+
+use std::time::Instant;
+
+use ordeal_checker::history::History;
+use ordeal_checker::txn::generate::{Database, Plan, generate, plants};
+use ordeal_checker::txn::level::Level;
+use ordeal_checker::txn::{Data, Expect};
+use ordeal_checker::{Model, Options, Report, Verdict, check};
+
+fn history(plan: &Plan) -> History {
+    let mut history = History::new();
+    generate(plan, |op| history.push(&op));
+    history
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("ORDEAL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
+    println!("ORDEAL_SEED={seed}");
+    seed
+}
+
+fn judge(plan: &Plan, level: Level) -> Report {
+    let model = if plan.data == Data::Lists {
+        Model::ListAppend
+    } else {
+        Model::RwRegister
+    };
+    let mut options = Options::new(model);
+    options.transactions = Expect {
+        level,
+        ..Expect::default()
+    };
+    check(&history(plan), &options)
+}
+
+#[test]
+fn a_strict_serializable_database_is_found_so() {
+    for data in [Data::Lists, Data::Registers] {
+        let plan = Plan {
+            unknown: 0.05,
+            failed: 0.05,
+            ..Plan::new(data, 5_000, seed())
+        };
+        let report = judge(&plan, Level::StrictSerializable);
+        assert_eq!(
+            report.verdict,
+            Verdict::Valid,
+            "{data:?}: {:?}",
+            report.reason
+        );
+        assert!(report.anomalies.is_empty());
+    }
+}
+
+#[test]
+fn snapshots_are_never_blamed_for_more_than_write_skew() {
+    for data in [Data::Lists, Data::Registers] {
+        let database = Database::SnapshotIsolation;
+        let plan = Plan {
+            database,
+            keys: 4,
+            ..Plan::new(data, 2_000, seed())
+        };
+        let report = judge(&plan, Level::StrongSnapshotIsolation);
+        assert_ne!(report.verdict, Verdict::Invalid, "{data:?}: {report:#?}");
+        let skew_only = report
+            .anomalies
+            .iter()
+            .all(|found| found.name.starts_with("G2-item"));
+        assert!(skew_only, "{data:?}: {:?}", report.reason);
+    }
+}
+
+#[test]
+fn every_planted_anomaly_is_found_in_the_crowd() {
+    let seed = seed();
+    for data in [Data::Lists, Data::Registers] {
+        for name in plants(data) {
+            let plan = Plan {
+                plant: Some(name),
+                ..Plan::new(data, 1_000, seed)
+            };
+            let report = judge(&plan, Level::StrictSerializable);
+            assert_eq!(report.verdict, Verdict::Invalid, "{data:?} {name}");
+            let found: Vec<&str> = report
+                .anomalies
+                .iter()
+                .map(|found| found.name.as_str())
+                .collect();
+            assert!(found.contains(&name), "{data:?} {name}: {found:?}");
+            for anomaly in &report.anomalies {
+                let of_plant = anomaly
+                    .ops
+                    .iter()
+                    .all(|op| op.value.to_string().contains("planted"));
+                assert!(of_plant, "{data:?} {name}: {anomaly:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_names_nor_the_order_of_keys_change_a_verdict() {
+    let seed = seed();
+    for (number, name) in plants(Data::Lists).enumerate() {
+        let plan = Plan {
+            plant: Some(name),
+            ..Plan::new(Data::Lists, 200, seed + number as u64)
+        };
+        let mut renamed = History::new();
+        generate(&plan, |mut op| {
+            // Other keys and other values, in another order of first sight.
+            for step in op.value.as_array_mut().expect("a transaction") {
+                step[1] = format!("key {}", step[1]).into();
+                let rename = |value: &serde_json::Value| match value.as_u64() {
+                    Some(number) => format!("v{}", 1_000_000 - number).into(),
+                    None => value.clone(),
+                };
+                step[2] = match step[2].as_array() {
+                    Some(list) => list.iter().map(rename).collect(),
+                    None => rename(&step[2]),
+                };
+            }
+            renamed.push(&op);
+        });
+        let options = Options::new(Model::ListAppend);
+        let (one, other) = (check(&history(&plan), &options), check(&renamed, &options));
+        assert_eq!(one.details, other.details, "{name}");
+        let counts = |report: &Report| -> Vec<(String, u64)> {
+            report
+                .anomalies
+                .iter()
+                .map(|found| (found.name.clone(), found.count))
+                .collect()
+        };
+        assert_eq!(counts(&one), counts(&other), "{name}");
+    }
+}
+
+#[test]
+fn a_deadline_that_has_passed_gives_no_verdict() {
+    let mut options = Options::new(Model::ListAppend);
+    options.budget.time = std::time::Duration::ZERO;
+    let report = check(&history(&Plan::new(Data::Lists, 100, 1)), &options);
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(report.reason.unwrap().contains("time budget"));
+    options.budget = ordeal_checker::Budget::default();
+    options.budget.memory_bytes = 1_000;
+    let report = check(&history(&Plan::new(Data::Lists, 100, 1)), &options);
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(report.reason.unwrap().contains("memory budget"));
+}
+
+/// Not a test of correctness: prints how long a million transactions take. Run it by name.
+#[test]
+#[ignore = "a measurement: run with --ignored --nocapture"]
+fn a_million_transactions() {
+    let plan = Plan {
+        keys: 100,
+        processes: 30,
+        ..Plan::new(Data::Lists, 1_000_000, 1)
+    };
+    let mut text = Vec::new();
+    generate(&plan, |op| {
+        serde_json::to_writer(&mut text, &op).expect("to memory");
+        text.push(b'\n');
+    });
+    let started = Instant::now();
+    let history = ordeal_checker::history::jsonl::read(text.as_slice()).expect("it is JSONL");
+    let read = started.elapsed();
+    let report = check(&history, &Options::new(Model::ListAppend));
+    println!(
+        "{} MB of text: read in {read:?}, checked in {:.0} ms, history {} MB, engine {} MB, {:?}",
+        text.len() >> 20,
+        report.figures.elapsed_ms,
+        history.memory_bytes() >> 20,
+        report.figures.memory_bytes >> 20,
+        report.verdict,
+    );
+}
