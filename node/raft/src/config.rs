@@ -169,6 +169,14 @@ pub enum ConfigError {
         /// The greatest election timeout.
         max: u32,
     },
+    /// The times may be changed, but not below what the node was set up with.
+    #[error("the election minimum ({min} ticks) must not fall below the one configured ({floor})")]
+    BelowFloor {
+        /// What was asked for.
+        min: u32,
+        /// What was configured.
+        floor: u32,
+    },
     /// A lease holds only where followers keep their word.
     #[error("lease reads need check_quorum")]
     LeaseWithoutCheckQuorum,

@@ -51,6 +51,7 @@ pub(crate) struct Core {
     pub(crate) asleep: bool,
     /// How long a lease holds; rests on the election minimum that the node was set up with.
     pub(crate) lease_ticks: Option<u64>,
+    election_ticks_floor: u32,
     /// Until this tick the node keeps to the leader that it heard.
     pub(crate) sticky_until: u64,
     /// Bytes appended by this leader, or found by it, and not committed.
@@ -107,6 +108,7 @@ impl Core {
             now: 0,
             asleep: false,
             lease_ticks: config.lease_ticks(),
+            election_ticks_floor: config.election_ticks_min,
             // Before the restart this node may have sworn to a leader that holds a lease.
             sticky_until: match config.lease_drift_percent {
                 Some(_) => u64::from(config.election_ticks_min),
@@ -208,10 +210,20 @@ impl Core {
         self.may_campaign() && self.config.priority != Priority::Never
     }
 
-    pub(crate) fn set_ticks(&mut self, heartbeat: u32, min: u32, max: u32) {
+    pub(crate) fn set_ticks(
+        &mut self,
+        heartbeat: u32,
+        min: u32,
+        max: u32,
+    ) -> Result<(), ConfigError> {
+        let floor = self.election_ticks_floor;
+        if min < floor {
+            return Err(ConfigError::BelowFloor { min, floor });
+        }
         self.config.heartbeat_ticks = heartbeat;
         self.config.election_ticks_min = min;
         self.config.election_ticks_max = max;
+        Ok(())
     }
 
     /// The leader was heard.

@@ -308,3 +308,79 @@ impl Membership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NODES: u64 = 6;
+
+    fn change() -> impl Strategy<Value = Change> {
+        (0_u8..6, 1..=NODES).prop_map(|(kind, id)| {
+            let context = Bytes::new();
+            match kind {
+                0 => Change::AddVoter { id, context },
+                1 => Change::AddLearner { id, context },
+                2 => Change::Join { id, context },
+                3 => Change::Promote { id },
+                4 => Change::Demote { id },
+                _ => Change::Remove { id },
+            }
+        })
+    }
+
+    fn transition() -> impl Strategy<Value = Transition> {
+        prop_oneof![
+            Just(Transition::Automatic),
+            Just(Transition::Joint),
+            Just(Transition::JointByHand)
+        ]
+    }
+
+    fn first() -> impl Strategy<Value = Configuration> {
+        let nodes = || prop::collection::btree_set(1..=NODES, 1..=5);
+        (nodes(), nodes()).prop_map(|(voters, others)| {
+            let learners = others.difference(&voters).copied().collect();
+            Configuration {
+                learners,
+                ..Configuration::of_voters(voters)
+            }
+        })
+    }
+
+    /// Whether these nodes, all for it, win a ballot.
+    fn is_quorum(configuration: &Configuration, nodes: u64) -> bool {
+        configuration.ballot(|id| Some(nodes & (1 << id) != 0)) == Ballot::Won
+    }
+
+    /// The slow way: no quorum of one is disjoint from a quorum of the other.
+    fn quorums_meet(one: &Configuration, other: &Configuration) -> bool {
+        let all = 1_u64 << (NODES + 1);
+        let quorums = (0..all).filter(|&nodes| is_quorum(one, nodes));
+        quorums
+            .into_iter()
+            .all(|nodes| !is_quorum(other, !nodes & (all - 1)))
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_share_a_voter_and_keep_their_sets_apart(
+            first in first(),
+            changes in prop::collection::vec(change(), 1..5),
+            transition in transition(),
+        ) {
+            let Ok(next) = first.changed(&changes, transition) else { return Ok(()) };
+            prop_assert!(quorums_meet(&first, &next), "{next:?}");
+            let last = if next.is_joint() { next.left() } else { next.clone() };
+            prop_assert!(quorums_meet(&next, &last), "{last:?}");
+            for configuration in [&next, &last] {
+                prop_assert!(!configuration.voters.is_empty());
+                prop_assert!(configuration.learners.is_disjoint(&configuration.voters));
+                prop_assert!(configuration.joining.is_subset(&configuration.learners));
+            }
+            prop_assert!(!last.is_joint() && last.learners_next.is_empty());
+        }
+    }
+}

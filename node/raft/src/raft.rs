@@ -18,7 +18,7 @@ use crate::message::{Body, Message, Stage};
 use crate::read::{ReadId, ReadMode};
 use crate::ready::{Ready, RoleChange, WriteTag};
 use crate::snapshot::SnapshotMeta;
-use crate::status::{PeerStatus, RoleName, Status};
+use crate::status::RoleName;
 
 /// What the disk remembers of an earlier life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,13 +48,14 @@ impl Restored {
 /// One node of one group.
 #[derive(Debug)]
 pub struct Raft {
-    core: Core,
-    role: Role,
+    pub(crate) core: Core,
+    pub(crate) role: Role,
     told: RoleChange,
 }
 
+/// What a node is in its term, with all that it needs to know as such.
 #[derive(Debug)]
-enum Role {
+pub(crate) enum Role {
     Follower(Follower),
     Candidate(Candidate),
     Leader(Box<Leader>),
@@ -317,10 +318,12 @@ impl Raft {
         }
     }
 
-    /// Campaigns now, if the node is a voter that does not lead.
+    /// Campaigns now, if the node is a voter that does not lead. Where leases are used it keeps its
+    /// word to the leader that it heard, and does nothing within the least election timeout.
     pub fn campaign(&mut self) {
         self.wake();
-        if self.core.may_campaign() && !self.is_leader() {
+        let sworn = self.core.lease_ticks.is_some() && self.core.now < self.core.sticky_until;
+        if self.core.may_campaign() && !self.is_leader() && !sworn {
             self.turn(Next::Campaign(Campaign::Usual));
         }
     }
@@ -330,12 +333,11 @@ impl Raft {
         self.core.wiped = false;
     }
 
-    /// Sets the times anew, to follow the network's. Never below the configured election minimum:
-    /// leases of other nodes rest on it.
+    /// Sets the times anew, to follow what the network is measured to be. Never below the election
+    /// minimum that the node was set up with: leases rest on it.
     pub fn set_ticks(&mut self, heartbeat: u32, min: u32, max: u32) -> Result<(), ConfigError> {
         config::check_ticks(heartbeat, min, max)?;
-        self.core.set_ticks(heartbeat, min, max);
-        Ok(())
+        self.core.set_ticks(heartbeat, min, max)
     }
 
     // --- what comes out ---------------------------------------------------------------------
@@ -402,58 +404,6 @@ impl Raft {
             term,
             configuration: self.core.membership.at(index).clone(),
         })
-    }
-
-    /// A look at everything.
-    pub fn status(&self) -> Status {
-        let core = &self.core;
-        Status {
-            id: core.id(),
-            role: self.role_name(),
-            term: core.term(),
-            vote: core.vote(),
-            leader: self.leader(),
-            commit: core.commit,
-            applied: core.applied,
-            first: core.log.first_index(),
-            last: core.log.last_index(),
-            stable: core.log.stable(),
-            snapshot: core.snapshot.index,
-            configuration: core.configuration().clone(),
-            configuration_index: core.membership.index(),
-            progress: self.progress(),
-            asleep: core.asleep,
-            wiped: core.wiped,
-        }
-    }
-
-    fn progress(&self) -> Vec<PeerStatus> {
-        let Role::Leader(leader) = &self.role else {
-            return Vec::new();
-        };
-        let of = |(&id, peer): (&NodeId, &crate::progress::Progress)| PeerStatus {
-            id,
-            matched: peer.matched,
-            next: peer.next,
-            state: peer.state,
-            lag: self.core.commit.saturating_sub(peer.matched),
-            active: leader.is_active(&self.core, id),
-        };
-        leader.progress.iter().map(of).collect()
-    }
-
-    fn role_name(&self) -> RoleName {
-        match &self.role {
-            Role::Follower(_) if self.core.configuration().is_voter(self.core.id()) => {
-                RoleName::Follower
-            }
-            Role::Follower(_) => RoleName::Learner,
-            Role::Candidate(Candidate {
-                stage: Stage::Pre, ..
-            }) => RoleName::PreCandidate,
-            Role::Candidate(_) => RoleName::Candidate,
-            Role::Leader(_) => RoleName::Leader,
-        }
     }
 
     // --- from role to role ------------------------------------------------------------------

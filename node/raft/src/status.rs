@@ -4,9 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
 use crate::log::{Index, NodeId, Term};
 use crate::membership::Configuration;
-use crate::progress::ReplicationState;
+use crate::message::Stage;
+use crate::progress::{Progress, ReplicationState};
+use crate::raft::{Raft, Role};
 
 /// What a node is in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,4 +91,59 @@ pub struct PeerStatus {
     pub lag: u64,
     /// Whether it was heard within an election timeout.
     pub active: bool,
+}
+
+impl Raft {
+    /// A look at everything.
+    pub fn status(&self) -> Status {
+        let core = &self.core;
+        Status {
+            id: core.id(),
+            role: self.role_name(),
+            term: core.term(),
+            vote: core.vote(),
+            leader: self.leader(),
+            commit: core.commit,
+            applied: core.applied,
+            first: core.log.first_index(),
+            last: core.log.last_index(),
+            stable: core.log.stable(),
+            snapshot: core.snapshot.index,
+            configuration: core.configuration().clone(),
+            configuration_index: core.membership.index(),
+            progress: self.progress(),
+            asleep: core.asleep,
+            wiped: core.wiped,
+        }
+    }
+
+    fn progress(&self) -> Vec<PeerStatus> {
+        let Role::Leader(leader) = &self.role else {
+            return Vec::new();
+        };
+        let of = |(&id, peer): (&NodeId, &Progress)| PeerStatus {
+            id,
+            matched: peer.matched,
+            next: peer.next,
+            state: peer.state,
+            lag: self.core.commit.saturating_sub(peer.matched),
+            active: leader.is_active(&self.core, id),
+        };
+        leader.progress.iter().map(of).collect()
+    }
+
+    /// What the node is in its term.
+    pub(crate) fn role_name(&self) -> RoleName {
+        match &self.role {
+            Role::Follower(_) if self.core.configuration().is_voter(self.core.id()) => {
+                RoleName::Follower
+            }
+            Role::Follower(_) => RoleName::Learner,
+            Role::Candidate(Candidate {
+                stage: Stage::Pre, ..
+            }) => RoleName::PreCandidate,
+            Role::Candidate(_) => RoleName::Candidate,
+            Role::Leader(_) => RoleName::Leader,
+        }
+    }
 }

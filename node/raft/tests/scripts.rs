@@ -37,16 +37,16 @@ fn every_behaviour_is_as_told() {
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no scripts in {folder}");
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for path in paths {
         let story = || goldenscript::run(&mut Script::default(), &path);
         let told = catch_unwind(AssertUnwindSafe(story));
         let name = path.file_name().unwrap_or_default().display();
         match told {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => wrong += &format!("\n{name}: {error}"),
-            Err(_) => wrong += &format!("\n{name}: panicked, or tells another story (above)"),
+            Ok(Err(error)) => wrong.push(format!("{name}: {error}")),
+            Err(_) => wrong.push(format!("{name}: panicked, or tells another story (above)")),
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

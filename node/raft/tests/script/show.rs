@@ -1,6 +1,7 @@
 //! How things are shown in a script.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 
 use raft::{
     Body, Configuration, Entry, Message, NodeId, Position, ReplicationState, Stage, Status,
@@ -19,6 +20,10 @@ fn nodes(ids: &BTreeSet<NodeId>) -> String {
     ids.join(" ")
 }
 
+fn push(shown: &mut String, more: fmt::Arguments<'_>) {
+    shown.write_fmt(more).expect("a string takes it");
+}
+
 pub(super) fn configuration(configuration: &Configuration) -> String {
     let mut shown = format!("[{}", nodes(&configuration.voters));
     for (word, ids) in [
@@ -28,7 +33,7 @@ pub(super) fn configuration(configuration: &Configuration) -> String {
         ("joining ", &configuration.joining),
     ] {
         if !ids.is_empty() {
-            shown += &format!(" {word}{}", nodes(ids));
+            push(&mut shown, format_args!(" {word}{}", nodes(ids)));
         }
     }
     shown + "]"
@@ -108,28 +113,37 @@ pub(super) fn message(message: &Message) -> String {
 pub(super) fn status(status: &Status) -> String {
     let mut shown = format!("n{} {} term {}", status.id, status.role, status.term);
     if let Some(leader) = status.leader.filter(|leader| *leader != status.id) {
-        shown += &format!(" of n{leader}");
+        push(&mut shown, format_args!(" of n{leader}"));
     }
-    shown += &format!(
-        " last {} commit {} applied {}",
-        status.last, status.commit, status.applied
+    push(
+        &mut shown,
+        format_args!(
+            " last {} commit {} applied {}",
+            status.last, status.commit, status.applied
+        ),
     );
     if status.first > 1 {
-        shown += &format!(" first {}", status.first);
+        push(&mut shown, format_args!(" first {}", status.first));
     }
     if status.asleep {
         shown += " asleep";
     }
-    shown += &format!(" {}", configuration(&status.configuration));
+    push(
+        &mut shown,
+        format_args!(" {}", configuration(&status.configuration)),
+    );
     for peer in &status.progress {
         let state = match peer.state {
             ReplicationState::Probe => "probe",
             ReplicationState::Replicate => "replicate",
             ReplicationState::Snapshot => "snapshot",
         };
-        shown += &format!(
-            " | n{} {state} {} next {}",
-            peer.id, peer.matched, peer.next
+        push(
+            &mut shown,
+            format_args!(
+                " | n{} {state} {} next {}",
+                peer.id, peer.matched, peer.next
+            ),
         );
     }
     shown

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Entry, Index, NodeId, Raft, Term};
 
-use crate::disk::{Disk, Image, Tape};
-use crate::machine::Machine;
+use super::disk::{Disk, Image, Tape};
+use super::machine::Machine;
 
 /// A clock and where it stands.
 #[derive(Debug)]

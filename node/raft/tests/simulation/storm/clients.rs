@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use raft::{Index, NodeId, ReadMode};
 use rand::RngExt;
 
-use crate::cluster::{Cluster, Event, MODES};
-use crate::machine::Action;
-use crate::network::pick;
+use super::cluster::{Cluster, Event, MODES};
+use super::machine::Action;
+use super::network::pick;
 
 const GIVES_UP_US: u64 = 800_000;
 
@@ -32,12 +32,15 @@ pub(crate) struct Operation {
 pub(crate) enum Outcome {
     /// With the value that was read, if it was a read.
     Ok(Option<u64>),
+    /// A compare-and-set that found another value.
+    Mismatch,
+    /// It certainly did not and will not happen.
     Failed,
     Unknown,
 }
 
 /// A line of the record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) process: usize,
     pub(crate) key: u8,
@@ -184,7 +187,7 @@ impl Cluster {
         let outcome = if effect {
             Outcome::Ok(value)
         } else {
-            Outcome::Failed
+            Outcome::Mismatch
         };
         self.clients.close(operation, outcome);
         self.clients.finished += 1;

@@ -10,13 +10,13 @@ use raft::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::clients::Clients;
-use crate::disk::{Disk, Image, Job};
-use crate::host::{Clock, Host, Process};
-use crate::laws::Laws;
-use crate::machine::{Command, Machine, digest_of};
-use crate::mischief::Mischief;
-use crate::network::{Network, pick};
+use super::clients::Clients;
+use super::disk::{Disk, Image, Job};
+use super::host::{Clock, Host, Process};
+use super::laws::Laws;
+use super::machine::{Command, Machine, digest_of};
+use super::mischief::Mischief;
+use super::network::{Network, pick};
 
 pub(crate) const TICK_US: u64 = 10_000;
 
@@ -143,8 +143,8 @@ pub(crate) struct Setup {
     pub(crate) snapshot_every: u64,
     /// What goes wrong, and how often.
     pub(crate) mischief: Mischief,
-    /// Laws that are not enforced, to see others break.
-    pub(crate) muted: Vec<&'static str>,
+    /// The only law that is enforced, to see it break.
+    pub(crate) only: Option<&'static str>,
     /// After a pause, deliver the ticks that are owed, or say that time has lapsed.
     pub(crate) catches_up: bool,
 }
@@ -177,7 +177,7 @@ impl Cluster {
             events: BinaryHeap::new(),
             hosts: BTreeMap::new(),
             network: Network::default(),
-            laws: Laws::without(setup.muted.clone()),
+            laws: Laws::new(setup.only),
             clients: Clients::new(4),
             stormy: true,
             events_done: 0,
@@ -634,7 +634,7 @@ impl Cluster {
         if entry.index <= process.machine.applied {
             return;
         }
-        let effect = process.machine.apply(entry);
+        let (effect, value) = process.machine.apply(entry);
         let digest = process.machine.digest;
         let waiter = process.proposals.remove(&entry.index);
         let raft = &self.hosts[&node].process.as_ref().expect("it runs").raft;
@@ -644,7 +644,7 @@ impl Cluster {
         }
         match waiter {
             Some((term, operation)) if term == entry.term => {
-                self.client_done(operation, entry.index, effect, None);
+                self.client_done(operation, entry.index, effect, value);
             }
             Some((_, operation)) => self.client_superseded(operation),
             None => {}
@@ -777,13 +777,13 @@ fn draw_setup(rng: &mut ChaCha8Rng) -> Setup {
         drift_percent,
         snapshot_every: *pick(rng, &[10, 50, 1_000]),
         mischief: Mischief::default(),
-        muted: Vec::new(),
+        only: None,
         catches_up: rng.random_range(0..2) == 0,
     }
 }
 
 /// What a command attempt carries, kept here so that clients need not know of encodings.
-impl crate::clients::Operation {
+impl super::clients::Operation {
     pub(crate) fn command(&self) -> Command {
         Command {
             attempt: self.attempt,

@@ -4,9 +4,9 @@ use raft::{Change, MembershipChange, NodeId, Transition};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::cluster::{Cluster, Event};
-use crate::host::Host;
-use crate::network::pick;
+use super::cluster::{Cluster, Event};
+use super::host::Host;
+use super::network::pick;
 
 /// What may happen, each with its weight, and the longest time between two of them.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Cluster {
     /// A node that believes it leads.
     pub(crate) fn any_leader(&mut self) -> Option<NodeId> {
         let now = self.now_us;
-        let leads = |host: &&crate::host::Host| host.leads() && host.paused_until_us <= now;
+        let leads = |host: &&super::host::Host| host.leads() && host.paused_until_us <= now;
         let leaders: Vec<NodeId> = self
             .hosts
             .values()
@@ -163,6 +163,7 @@ impl Cluster {
         }
         self.crash(node);
         self.hosts.get_mut(&node).expect("known").disk.lose();
+        self.laws.forgets(node);
         self.schedule(50_000, Event::Restart { node });
     }
 

@@ -6,7 +6,7 @@ use raft::{Entry, HardState, Index, Position, Restored, SnapshotMeta, Write};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::machine::Machine;
+use super::machine::Machine;
 
 /// A log as a sequence of writes leaves it.
 #[derive(Clone, Debug, Default)]

@@ -62,8 +62,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Applies the next entry. Returns whether its command took effect.
-    pub(crate) fn apply(&mut self, entry: &Entry) -> bool {
+    /// Applies the next entry. Returns whether its command took effect, and the value before.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> (bool, Option<u64>) {
         assert_eq!(
             entry.index,
             self.applied + 1,
@@ -72,7 +72,7 @@ impl Machine {
         self.applied = entry.index;
         self.digest = digest_of(&(self.digest, digest_entry(entry)));
         let Payload::Command(bytes) = &entry.payload else {
-            return true;
+            return (true, None);
         };
         let command = Command::decode(bytes);
         let value = self.registers.get(&command.key).copied();
@@ -84,9 +84,9 @@ impl Machine {
             Action::Cas(old, new) if value == Some(old) => {
                 self.registers.insert(command.key, new);
             }
-            Action::Cas(..) => return false,
+            Action::Cas(..) => return (false, value),
         }
-        true
+        (true, value)
     }
 }
 

@@ -1,0 +1,107 @@
+//! A cluster under a storm, then in calm: what one seed brings about, judged as it goes.
+
+pub(crate) mod clients;
+pub(crate) mod cluster;
+mod disk;
+mod host;
+mod laws;
+pub(crate) mod machine;
+mod mischief;
+mod network;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use raft::{MembershipChange, NodeId};
+
+use cluster::{Cluster, Setup};
+
+const STORM_US: u64 = 10_000_000;
+const CALM_US: u64 = 10_000_000;
+
+/// A run from beginning to end. Panics when a law is broken.
+pub(crate) fn run(seed: u64, adjust: &dyn Fn(&mut Setup)) -> Cluster {
+    let mut cluster = Cluster::new(seed, adjust);
+    cluster.run(STORM_US);
+    calm(&mut cluster);
+    cluster
+}
+
+/// Mends everything and requires that the cluster gets on: one leader, no change left half done, a
+/// new entry applied by all members, in the same state.
+fn calm(cluster: &mut Cluster) {
+    cluster.stormy = false;
+    cluster.network.mend();
+    cluster.network.calm();
+    let nodes: Vec<NodeId> = cluster.hosts.keys().copied().collect();
+    for node in nodes {
+        cluster.hosts.get_mut(&node).expect("known").paused_until_us = 0;
+        cluster.start(node);
+    }
+    let end = cluster.now_us + CALM_US;
+    let mut asked = None;
+    while cluster.now_us < end {
+        let until = cluster.now_us + 100_000;
+        cluster.run(until);
+        let Some(leader) = cluster.any_leader() else {
+            continue;
+        };
+        cluster.readmit_wiped();
+        if cluster.process(leader).raft.configuration().is_joint() {
+            cluster.change(leader, &MembershipChange::LeaveJoint);
+        } else if cluster.hosts.values().any(|host| host.disk.wiped) {
+        } else if let Some((term, index)) = asked {
+            if cluster.process(leader).raft.term() == term {
+                if all_applied(cluster, leader, index) {
+                    return;
+                }
+            } else {
+                asked = None;
+            }
+        } else {
+            let command = machine::Command {
+                attempt: 0,
+                key: 0,
+                action: machine::Action::Read,
+            };
+            asked = cluster
+                .process_mut(leader)
+                .raft
+                .propose(command.encode(0))
+                .ok();
+            cluster.pump(leader);
+        }
+    }
+    panic!("[progress] after the storm: {}", describe(cluster));
+}
+
+fn all_applied(cluster: &Cluster, leader: NodeId, index: u64) -> bool {
+    let configuration = cluster.process(leader).raft.configuration();
+    !configuration.is_joint()
+        && configuration.joining.is_empty()
+        && configuration
+            .members()
+            .all(|id| cluster.process(id).machine.applied >= index)
+}
+
+fn describe(cluster: &Cluster) -> String {
+    let states = cluster.hosts.values().map(|host| {
+        let Some(process) = &host.process else {
+            return format!("\n  {}: down", host.id);
+        };
+        format!(
+            "\n  {:?} machine {}",
+            process.raft.status(),
+            process.machine.applied
+        )
+    });
+    states.collect()
+}
+
+/// Runs one seed; the broken law, if one broke.
+pub(crate) fn attempt(seed: u64, adjust: &dyn Fn(&mut Setup)) -> Result<Cluster, String> {
+    catch_unwind(AssertUnwindSafe(|| run(seed, adjust))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default()
+    })
+}
