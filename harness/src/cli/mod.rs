@@ -6,6 +6,8 @@
 //! an error is printed once, here.
 
 mod check;
+mod cluster;
+mod cluster_status;
 mod completions;
 mod context;
 mod demo;
@@ -61,6 +63,7 @@ enum Verb {
     Fault(fault::FaultVerb),
     Heal(heal::Heal),
     Report(report::ReportVerb),
+    Cluster(cluster::ClusterVerb),
     Members(members::Members),
     Kv(kv::Kv),
     Check(check::Check),
@@ -80,6 +83,7 @@ impl Verb {
             Self::Fault(verb) => verb.run(context),
             Self::Heal(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
+            Self::Cluster(verb) => verb.run(context),
             Self::Members(verb) => verb.run(context),
             Self::Kv(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),

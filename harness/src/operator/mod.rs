@@ -5,6 +5,7 @@
 //! is asked of a node.
 
 mod configuration;
+pub mod daemons;
 mod survey;
 
 use std::time::{Duration, Instant};

@@ -62,8 +62,7 @@ impl Deployment {
 
     /// Installs, starts and waits until every node is ready.
     pub async fn up(&self, probes: &Probes) -> Result<()> {
-        try_join_all(self.system.nodes.iter().map(|node| self.place(node))).await?;
-        try_join_all(self.system.nodes.iter().map(|node| self.start(node))).await?;
+        self.launch().await?;
         try_join_all(
             self.system
                 .nodes
@@ -71,6 +70,13 @@ impl Deployment {
                 .map(|node| self.settle(node, probes)),
         )
         .await?;
+        Ok(())
+    }
+
+    /// Installs and starts, and does not wait: a node that is to join is ready once it is a member.
+    pub async fn launch(&self) -> Result<()> {
+        try_join_all(self.system.nodes.iter().map(|node| self.place(node))).await?;
+        try_join_all(self.system.nodes.iter().map(|node| self.start(node))).await?;
         Ok(())
     }
 
