@@ -67,12 +67,16 @@ fn none(rule: &str, offenders: impl IntoIterator<Item = String>) {
 
 #[test]
 fn a_file_has_one_role_and_fits_in_a_head() {
-    const LINES_MAX: usize = 640;
+    // A dumb twin and a simulated cluster are one story each, and long ones.
+    let lines_max = |path: &str| {
+        let story = path.contains("/tests/") || path.ends_with("twin.rs");
+        if story { 800 } else { 660 }
+    };
     none(
-        &format!("a source file has at most {LINES_MAX} lines; split it by role"),
+        "a source file has about 600 lines at most; split it by role",
         rust().into_iter().filter_map(|source| {
             let lines = source.text.lines().count();
-            (lines > LINES_MAX).then(|| format!("{}: {lines}", source.path))
+            (lines > lines_max(&source.path)).then(|| format!("{}: {lines}", source.path))
         }),
     );
 }
