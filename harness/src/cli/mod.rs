@@ -54,20 +54,20 @@ pub struct Cli {
 enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
-    Completions(completions::Completions),
-    Man(man::Man),
+    Report(report::ReportVerb),
+    Check(check::Check),
+    History(history::HistoryVerb),
     Lab(lab::LabVerb),
-    #[command(name = "lab-init")]
-    LabInit(lab::LabInit),
     Doctor(doctor::Doctor),
     Fault(fault::FaultVerb),
     Heal(heal::Heal),
-    Report(report::ReportVerb),
     Cluster(cluster::ClusterVerb),
     Members(members::Members),
     Kv(kv::Kv),
-    Check(check::Check),
-    History(history::HistoryVerb),
+    Completions(completions::Completions),
+    Man(man::Man),
+    #[command(name = "lab-init")]
+    LabInit(lab::LabInit),
 }
 
 impl Verb {

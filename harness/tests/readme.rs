@@ -1,4 +1,4 @@
-//! What is there to be copied, tried: the README's examples and every playbook.
+//! The README's examples, tried: what a newcomer copies must be sound.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,26 +58,4 @@ fn the_playbook_of_the_readme_is_one() {
     let playbook = folder.path().join("leader-cut-off.yaml");
     std::fs::write(&playbook, yaml_with("name: leader-cut-off")).expect("the folder is ours");
     sound(&playbook);
-}
-
-#[test]
-fn every_playbook_is_sound() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks")];
-    let mut playbooks = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the playbooks can be listed") {
-            let path = entry.expect("an entry can be read").path();
-            // `systems` holds no playbooks but what they run on; they read it.
-            if path.is_dir() && !path.ends_with("systems") {
-                folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "yaml")
-            {
-                sound(&path);
-                playbooks += 1;
-            }
-        }
-    }
-    assert!(playbooks >= 2, "only {playbooks} playbooks were found");
 }
