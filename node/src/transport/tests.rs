@@ -1,1 +1,578 @@
+//! Links on this machine's loopback, and codecs against all that could arrive.
 
+use super::frame::{FRAME_LEN_MAX, Frame, HELLO_LEN_MAX, Hello, PROTOCOL_VERSION};
+use super::*;
+use crate::encoding::Reader;
+use bytes::{Bytes, BytesMut};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use raft::{Body, Configuration, Entry, Payload, Position, SnapshotMeta, Stage};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+// --- codecs --------------------------------------------------------------------------------------
+
+fn configuration() -> impl Strategy<Value = Configuration> {
+    let ids = || btree_set(any::<u64>(), 0..4);
+    let context = btree_map(
+        any::<u64>(),
+        vec(any::<u8>(), 0..20).prop_map(Bytes::from),
+        0..3,
+    );
+    (ids(), ids(), ids(), ids(), ids(), any::<bool>(), context).prop_map(
+        |(voters, outgoing, learners, learners_next, joining, auto_leave, context)| Configuration {
+            voters,
+            outgoing,
+            learners,
+            learners_next,
+            joining,
+            auto_leave,
+            context,
+        },
+    )
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        Just(Payload::Empty),
+        vec(any::<u8>(), 0..300).prop_map(|bytes| Payload::Command(bytes.into())),
+        configuration().prop_map(|change| Payload::Configuration(Box::new(change))),
+    ]
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (any::<u64>(), any::<u64>()).prop_map(|(index, term)| Position { index, term })
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![Just(Stage::Pre), Just(Stage::Real)]
+}
+
+fn append() -> impl Strategy<Value = Body> {
+    let entries = (1..u64::MAX / 2, vec((any::<u64>(), payload()), 0..5));
+    (position(), entries, any::<u64>()).prop_map(|(previous, (first, entries), commit)| {
+        let numbered = entries.into_iter().zip(first..);
+        let entries = numbered
+            .map(|((term, payload), index)| Entry {
+                index,
+                term,
+                payload,
+            })
+            .collect();
+        Body::Append {
+            previous,
+            entries,
+            commit,
+        }
+    })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let number = any::<u64>;
+    prop_oneof![
+        (stage(), position(), any::<bool>()).prop_map(|(stage, last, forced)| Body::VoteRequest {
+            stage,
+            last,
+            forced
+        }),
+        (stage(), any::<bool>()).prop_map(|(stage, granted)| Body::VoteReply { stage, granted }),
+        append(),
+        number().prop_map(|matched| Body::Accepted { matched }),
+        (number(), position()).prop_map(|(at, hint)| Body::Rejected { at, hint }),
+        (number(), number(), any::<bool>()).prop_map(|(commit, round, sleep)| Body::Heartbeat {
+            commit,
+            round,
+            sleep
+        }),
+        number().prop_map(|round| Body::HeartbeatReply { round }),
+        (number(), number(), configuration()).prop_map(|(index, term, configuration)| {
+            let meta = SnapshotMeta {
+                index,
+                term,
+                configuration,
+            };
+            Body::Snapshot {
+                meta: Box::new(meta),
+            }
+        }),
+        Just(Body::TimeoutNow),
+        number().prop_map(|round| Body::ReadRequest { round }),
+        (number(), number(), number()).prop_map(|(round, index, commit)| Body::ReadReply {
+            round,
+            index,
+            commit
+        }),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Vec<(GroupId, Message)>> {
+    let message = (any::<u64>(), body()).prop_map(|(term, body)| Message { term, body });
+    vec((any::<u32>(), message), 0..5)
+}
+
+fn encode(messages: &[(GroupId, Message)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let start = frame::open_messages(&mut bytes);
+    for (group, message) in messages {
+        codec::put_message(&mut bytes, *group, message);
+    }
+    frame::close_frame(&mut bytes, start);
+    bytes
+}
+
+/// Proptest prints the case that fails and keeps it; a seed of one's own comes by `PROPTEST_RNG_SEED`.
+fn cases() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256)
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn messages_survive_the_wire_however_they_are_cut(messages in messages(), cut in any::<prop::sample::Index>()) {
+        let bytes = encode(&messages);
+        let cut = cut.index(bytes.len());
+        let mut arrived = BytesMut::from(&bytes[..cut]);
+        prop_assert_eq!(frame::take(&mut arrived, FRAME_LEN_MAX), Ok(None));
+        arrived.extend_from_slice(&bytes[cut..]);
+        prop_assert_eq!(frame::take(&mut arrived, FRAME_LEN_MAX), Ok(Some(Frame::Messages(messages))));
+        prop_assert!(arrived.is_empty());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_never_taken_for_a_message(messages in messages(), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        let mut bytes = encode(&messages);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let mut arrived = BytesMut::from(&bytes[..]);
+        // A length that grew waits for more; all else is noticed.
+        let taken = frame::take(&mut arrived, FRAME_LEN_MAX);
+        prop_assert!(matches!(taken, Err(_) | Ok(None)), "{taken:?}");
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let mut reader = Reader::new(Bytes::from(bytes.clone()));
+        while codec::message(&mut reader).is_ok() && reader.remaining() > 0 {}
+        // Under a right header, too.
+        for kind in 0..10 {
+            let mut framed = vec![0; 8];
+            framed.push(kind);
+            framed.extend_from_slice(&bytes);
+            frame::close_frame(&mut framed, 0);
+            let _ = frame::take(&mut BytesMut::from(&framed[..]), FRAME_LEN_MAX);
+        }
+    }
+
+    #[test]
+    fn requests_and_answers_survive_the_wire(id in any::<u64>(), body in vec(any::<u8>(), 0..100), offset in any::<u64>(), digest in any::<u32>()) {
+        let body = Bytes::from(body);
+        let piece = SnapshotPiece {
+            group: digest, leader_term: id, index: 3, term: 2, len: 9, digest, offset, bytes: body.clone(),
+        };
+        for request in [Request::Forward(body.clone()), Request::Snapshot(piece)] {
+            let mut bytes = Vec::new();
+            frame::put_request(&mut bytes, id, &request);
+            let taken = frame::take(&mut BytesMut::from(&bytes[..]), FRAME_LEN_MAX);
+            prop_assert_eq!(taken, Ok(Some(Frame::Request(id, request))));
+        }
+        let responses = [
+            Response::Forward(body),
+            Response::SnapshotWanted(offset),
+            Response::SnapshotComplete,
+            Response::Refused("no".into()),
+        ];
+        for response in responses {
+            let mut bytes = Vec::new();
+            frame::put_response(&mut bytes, id, &response);
+            let taken = frame::take(&mut BytesMut::from(&bytes[..]), FRAME_LEN_MAX);
+            prop_assert_eq!(taken, Ok(Some(Frame::Response(id, response))));
+        }
+    }
+}
+
+#[test]
+fn heartbeats_of_a_thousand_groups_are_one_small_frame() {
+    let body = Body::Heartbeat {
+        commit: 1_000,
+        round: 300,
+        sleep: false,
+    };
+    let all: Vec<_> = (0..1000)
+        .map(|group| {
+            (
+                group,
+                Message {
+                    term: 5,
+                    body: body.clone(),
+                },
+            )
+        })
+        .collect();
+    assert!(encode(&all).len() < 10_000);
+}
+
+// --- links ---------------------------------------------------------------------------------------
+
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Messages(NodeId, usize),
+    Connected(NodeId, u64),
+    Unreachable(NodeId),
+}
+
+/// Reports what it sees; answers a forwarded request with its own bytes.
+struct Witness(mpsc::UnboundedSender<Seen>);
+
+impl Receiver for Witness {
+    fn messages(&self, from: NodeId, messages: Vec<(GroupId, Message)>) {
+        let _ = self.0.send(Seen::Messages(from, messages.len()));
+    }
+
+    fn request(&self, _: NodeId, request: Request, reply: Reply) {
+        match request {
+            Request::Forward(body) if &body[..] == b"silence" => {}
+            Request::Forward(body) => reply.send(&Response::Forward(body)),
+            Request::Snapshot(piece) => reply.send(&Response::SnapshotWanted(piece.offset)),
+        }
+    }
+
+    fn connected(&self, peer: NodeId, incarnation: u64) {
+        let _ = self.0.send(Seen::Connected(peer, incarnation));
+    }
+
+    fn unreachable(&self, peer: NodeId) {
+        let _ = self.0.send(Seen::Unreachable(peer));
+    }
+}
+
+struct Node {
+    transport: Transport,
+    address: String,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+async fn node(id: NodeId, cluster: &str, address: &str, tls: Option<PeerTls>) -> Node {
+    let listener = TcpListener::bind(address).await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let (sender, seen) = mpsc::unbounded_channel();
+    let options = TransportOptions {
+        id,
+        cluster: cluster.into(),
+        incarnation: 1000 + id,
+        tls,
+        queue_len_max: 1 << 20,
+    };
+    let transport = Transport::start(options, listener, Arc::new(Witness(sender)));
+    Node {
+        transport,
+        address,
+        seen,
+    }
+}
+
+impl Node {
+    fn knows(&self, others: &[(NodeId, &str)]) {
+        let peers = others
+            .iter()
+            .map(|(id, address)| (*id, (*address).to_owned()))
+            .collect();
+        self.transport.set_peers(&peers);
+    }
+
+    /// Waits until messages to a peer can leave.
+    async fn reaches(&self, peer: NodeId) {
+        while !self.transport.is_connected(peer) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits for something, however much else comes before it.
+    async fn sees(&mut self, wanted: &Seen) {
+        while &self.seen.recv().await.expect("the node lives") != wanted {}
+    }
+}
+
+fn hello(to: NodeId, body: Body) -> Envelope {
+    Envelope {
+        to,
+        message: Message { term: 1, body },
+    }
+}
+
+const ANY: &str = "127.0.0.1:0";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn messages_of_one_turn_arrive_together_and_requests_are_answered() {
+    let (mut one, mut two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
+    one.knows(&[(1, &one.address), (2, &two.address)]);
+    two.knows(&[(1, &one.address), (2, &two.address)]);
+    one.sees(&Seen::Connected(2, 1002)).await;
+    two.sees(&Seen::Connected(1, 1001)).await;
+    one.reaches(2).await;
+    for group in 0..100 {
+        one.transport.queue(group, &[hello(2, Body::TimeoutNow)]);
+    }
+    one.transport.flush();
+    two.sees(&Seen::Messages(1, 100)).await;
+    // The answer comes back over two's own connection to one.
+    two.reaches(1).await;
+    let request = Request::Forward(Bytes::from_static(b"please"));
+    let answer = one.transport.request(2, &request, PATIENCE).await;
+    assert_eq!(answer, Ok(Response::Forward(Bytes::from_static(b"please"))));
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_leave_is_told_from_one_that_nobody_answered() {
+    let (mut one, two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
+    let request = Request::Forward(Bytes::from_static(b"silence"));
+    let answer = one.transport.request(2, &request, PATIENCE).await;
+    assert_eq!(answer, Err(RequestError::NotSent));
+    one.knows(&[(2, &two.address)]);
+    one.sees(&Seen::Connected(2, 1002)).await;
+    one.reaches(2).await;
+    let answer = one
+        .transport
+        .request(2, &request, Duration::from_millis(50))
+        .await;
+    assert_eq!(answer, Err(RequestError::NoAnswer));
+    assert!(one.transport.inner.waiting.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_is_called_again() {
+    let mut one = node(1, "c", ANY, None).await;
+    let mut two = node(2, "c", ANY, None).await;
+    let address = two.address.clone();
+    one.knows(&[(2, &address)]);
+    two.sees(&Seen::Connected(1, 1001)).await;
+    one.sees(&Seen::Connected(2, 1002)).await;
+    drop(two);
+    one.sees(&Seen::Unreachable(2)).await;
+    let mut two = node(2, "c", &address, None).await;
+    two.sees(&Seen::Connected(1, 1001)).await;
+    one.sees(&Seen::Connected(2, 1002)).await;
+    one.reaches(2).await;
+    one.transport.send(0, &[hello(2, Body::TimeoutNow)]);
+    two.sees(&Seen::Messages(1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_queue_to_a_peer_that_does_not_read_is_bounded() {
+    let mut one = node(1, "c", ANY, None).await;
+    // Lets itself be introduced to, and then never reads again.
+    let deaf = TcpListener::bind(ANY).await.expect("a free port");
+    one.knows(&[(2, &deaf.local_addr().expect("bound").to_string())]);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, _) = deaf.accept().await.expect("called");
+        let mut bytes = BytesMut::new();
+        stream.read_buf(&mut bytes).await.expect("a hello");
+        let mut welcome = Vec::new();
+        frame::put_welcome(&mut welcome, 7);
+        stream.write_all(&welcome).await.expect("written");
+        held.push(stream);
+    }
+    one.sees(&Seen::Connected(2, 7)).await;
+    one.reaches(2).await;
+    let command = Payload::Command(vec![0; 100_000].into());
+    let entries = vec![Entry {
+        index: 1,
+        term: 1,
+        payload: command,
+    }];
+    let body = Body::Append {
+        previous: Position::default(),
+        entries,
+        commit: 0,
+    };
+    let full = async {
+        loop {
+            one.transport.send(0, &[hello(2, body.clone())]);
+            tokio::task::yield_now().await;
+            if let Ok(Seen::Unreachable(2)) = one.seen.try_recv() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, full)
+        .await
+        .expect("the queue is bounded");
+}
+
+async fn call(address: &str) -> TcpStream {
+    TcpStream::connect(address).await.expect("listens")
+}
+
+/// Whether the other side has closed the connection, after saying whatever it says.
+async fn is_closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+    // A reset closes, too.
+    let _ = closed.expect("the connection is closed");
+    said
+}
+
+fn introduction() -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        cluster: "c".into(),
+        from: 2,
+        to: 1,
+        incarnation: 0,
+        lane: Lane::Urgent,
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_told_why_and_cut_off() {
+    let one = node(1, "c", ANY, None).await;
+    let cases = [
+        (
+            Hello {
+                cluster: "d".into(),
+                ..introduction()
+            },
+            "another cluster",
+        ),
+        (
+            Hello {
+                to: 3,
+                ..introduction()
+            },
+            "this is another node",
+        ),
+        (
+            Hello {
+                from: 1,
+                ..introduction()
+            },
+            "two nodes with one id",
+        ),
+        (
+            Hello {
+                version: 2,
+                ..introduction()
+            },
+            "malformed protocol version",
+        ),
+    ];
+    for (hello, reason) in cases {
+        let mut stream = call(&one.address).await;
+        let mut bytes = Vec::new();
+        frame::put_hello(&mut bytes, &hello);
+        stream.write_all(&bytes).await.expect("written");
+        let said = is_closed(stream).await;
+        let said = frame::take(&mut BytesMut::from(&said[..]), HELLO_LEN_MAX);
+        assert_eq!(said, Ok(Some(Frame::Refused(reason.into()))));
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_cut_off_before_and_after_the_introduction() {
+    let mut one = node(1, "c", ANY, None).await;
+    let mut stream = call(&one.address).await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .expect("written");
+    is_closed(stream).await;
+    let oversized = {
+        let mut bytes = u32::MAX.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&[0; 5]);
+        bytes
+    };
+    let mut second = Vec::new();
+    frame::put_hello(&mut second, &introduction());
+    for garbage in [b"nonsense, and more of it".to_vec(), oversized, second] {
+        let mut stream = call(&one.address).await;
+        let mut bytes = Vec::new();
+        frame::put_hello(&mut bytes, &introduction());
+        stream.write_all(&bytes).await.expect("written");
+        one.sees(&Seen::Connected(2, 0)).await;
+        stream.write_all(&garbage).await.expect("written");
+        is_closed(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_claimed_length_takes_no_memory() {
+    let mut arrived = BytesMut::with_capacity(100);
+    arrived.extend_from_slice(&(FRAME_LEN_MAX as u32).to_le_bytes());
+    arrived.extend_from_slice(&[0; 20]);
+    assert_eq!(frame::take(&mut arrived, FRAME_LEN_MAX), Ok(None));
+    assert!(arrived.capacity() < 200);
+}
+
+#[tokio::test]
+async fn nodes_with_certificates_talk_and_others_are_kept_out() {
+    let (ours, theirs) = (authority(), authority());
+    let mut one = node(1, "c", ANY, Some(ours.clone())).await;
+    let mut two = node(2, "c", ANY, Some(ours)).await;
+    one.knows(&[(2, &two.address)]);
+    two.sees(&Seen::Connected(1, 1001)).await;
+    one.sees(&Seen::Connected(2, 1002)).await;
+    one.reaches(2).await;
+    one.transport.send(0, &[hello(2, Body::TimeoutNow)]);
+    two.sees(&Seen::Messages(1, 1)).await;
+    // Another authority's node, and one without any certificate.
+    let stranger = node(3, "c", ANY, Some(theirs)).await;
+    stranger.knows(&[(2, &two.address)]);
+    let mut stream = call(&two.address).await;
+    let mut bytes = Vec::new();
+    frame::put_hello(
+        &mut bytes,
+        &Hello {
+            to: 2,
+            from: 3,
+            ..introduction()
+        },
+    );
+    stream.write_all(&bytes).await.expect("written");
+    is_closed(stream).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!stranger.transport.is_connected(2));
+    }
+    assert!(two.seen.try_recv().is_err());
+}
+
+/// A cluster's certificates: one authority, one certificate that all its nodes show.
+fn authority() -> PeerTls {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::pki_types::PrivateKeyDer;
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).expect("signed");
+    let issuer = Issuer::new(params, key);
+    let node_key = KeyPair::generate().expect("a key");
+    let node = CertificateParams::new(vec!["node".into()]).expect("parameters");
+    let node = node.signed_by(&node_key, &issuer).expect("signed");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().clone()).expect("a root");
+    let roots = Arc::new(roots);
+    let chain = vec![node.der().clone()];
+    let private = || PrivateKeyDer::Pkcs8(node_key.serialize_der().into());
+    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::clone(&roots));
+    let server = rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(chain.clone(), private())
+        .expect("a certificate");
+    let client = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, private())
+        .expect("a certificate");
+    PeerTls {
+        server: Arc::new(server),
+        client: Arc::new(client),
+        name: "node".try_into().expect("a name"),
+    }
+}
