@@ -29,11 +29,7 @@ const SWEEP_TICKS: u64 = 100;
 #[derive(Debug)]
 pub(super) enum Event {
     /// The log has these writes.
-    Persisted {
-        group: GroupId,
-        tag: WriteTag,
-        after: Vec<raft::Envelope>,
-    },
+    Persisted { group: GroupId, tag: WriteTag },
     /// The state machine has come this far.
     Applied {
         group: GroupId,
@@ -407,8 +403,7 @@ impl Engine {
 
     fn complete(&mut self, event: Event) {
         match event {
-            Event::Persisted { group, tag, after } => {
-                self.links.queue(group, &after);
+            Event::Persisted { group, tag } => {
                 if let Some(member) = self.touch(group) {
                     member.raft.persisted(tag);
                 }
@@ -494,9 +489,15 @@ impl Engine {
                 entries: write.entries,
                 ..Append::default()
             };
-            let (tag, after, events) = (write.tag, write.after, self.event_sender.clone());
-            self.wal.append(group, append, move || {
-                let _ = events.send(Event::Persisted { group, tag, after });
+            let (tag, after) = (write.tag, write.after);
+            let (events, links) = (self.event_sender.clone(), Arc::clone(&self.links));
+            self.wal.append(group, append, move |last| {
+                // What waited for the disk leaves from here: the way over the loop costs a turn.
+                links.queue(group, &after);
+                if last {
+                    links.flush();
+                }
+                let _ = events.send(Event::Persisted { group, tag });
             });
             if configured {
                 self.learn_addresses(at);

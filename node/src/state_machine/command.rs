@@ -237,7 +237,12 @@ pub enum Kind {
 impl Command {
     /// The command as it enters the log, its time stamp still to be set.
     pub fn encode(&self) -> BytesMut {
-        let mut bytes = BytesMut::with_capacity(STAMP_LEN + 64);
+        // The commonest command is allocated once, and no larger than it is: it stays in the log.
+        let content = match &self.operation {
+            Operation::Put { key, value } => key.len() + value.bytes().len(),
+            _ => 0,
+        };
+        let mut bytes = BytesMut::with_capacity(STAMP_LEN + 32 + content);
         bytes.put_u64_le(0);
         let mut writer = bytes.writer();
         postcard::to_io(self, &mut writer).expect("a command always encodes");

@@ -97,7 +97,7 @@ impl Append {
     }
 }
 
-type Done = Box<dyn FnOnce() + Send>;
+type Done = Box<dyn FnOnce(bool) + Send>;
 
 #[derive(Default)]
 struct Queue {
@@ -223,8 +223,9 @@ impl Wal {
 
     /// Hands changes over. `done` runs on the log's thread when they, and all that was handed over
     /// before them, are stable; if that never happens it is dropped. It should be short: the next
-    /// fsync waits for it.
-    pub fn append(&self, group: GroupId, append: Append, done: impl FnOnce() + Send + 'static) {
+    /// fsync waits for it. It is told whether it is the last of those whose changes became stable
+    /// together: a good moment to flush what all of them had to say.
+    pub fn append(&self, group: GroupId, append: Append, done: impl FnOnce(bool) + Send + 'static) {
         let mut queue = self.shared.queue.lock();
         let idle = queue.appends.is_empty();
         queue.appends.push((group, append, Box::new(done)));
@@ -316,8 +317,9 @@ fn serve(shared: &Shared, writer: &mut Writer) -> Result<(), Stopped> {
         let len_max = writer.record_len_max();
         writer.write(writer::split(records.drain(..), len_max), shared)?;
         shared.busy_since_us.store(0, Ordering::Relaxed);
-        for callback in done {
-            callback();
+        let last = done.len().saturating_sub(1);
+        for (at, callback) in done.into_iter().enumerate() {
+            callback(at == last);
         }
         more = writer.tidy(shared)?;
         shared.meters.segments.set(writer.segments() as f64);

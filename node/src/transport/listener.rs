@@ -23,8 +23,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 const STRANGERS_MAX: usize = 64;
 /// One who is silent for so long is gone: each side says something every [`PING_INTERVAL`].
 const SILENCE_MAX: Duration = PING_INTERVAL.saturating_mul(10);
-/// Read at a time.
-const READ_LEN: usize = 64 << 10;
+/// Memory is taken in blocks of this length, which the commands of entries in them then share.
+const BLOCK_LEN: usize = 64 << 10;
+/// A block with less room than this is left for the next: less is not worth a system call.
+const ROOM_LEN_MIN: usize = 4 << 10;
 
 #[derive(Debug, thiserror::Error)]
 enum Cut {
@@ -147,7 +149,9 @@ async fn serve(
             return cut;
         }
         // Grows with what has arrived and not with what a length claims.
-        arrived.reserve(READ_LEN);
+        if arrived.capacity() - arrived.len() < ROOM_LEN_MIN {
+            arrived.reserve(BLOCK_LEN);
+        }
         match timeout(SILENCE_MAX, stream.read_buf(&mut arrived)).await {
             Ok(Ok(0)) => return Cut::Closed,
             Ok(Ok(_)) => {}
