@@ -491,7 +491,7 @@ impl Engine {
             };
             let (tag, after) = (write.tag, write.after);
             let (events, links) = (self.event_sender.clone(), Arc::clone(&self.links));
-            self.wal.append(group, append, move |last| {
+            self.wal.append_in_batch(group, append, move |last| {
                 // What waited for the disk leaves from here: the way over the loop costs a turn.
                 links.queue(group, &after);
                 if last {

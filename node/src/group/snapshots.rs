@@ -202,7 +202,7 @@ impl Snapshotter {
 
     fn mark(&self, group: GroupId, append: Append, index: Index, wal: &Wal) {
         let events = self.events.clone();
-        wal.append(group, append, move |_| {
+        wal.append(group, append, move || {
             let _ = events.send(Event::Snapshot(Done::Marked { group, index }));
         });
     }

@@ -223,9 +223,19 @@ impl Wal {
 
     /// Hands changes over. `done` runs on the log's thread when they, and all that was handed over
     /// before them, are stable; if that never happens it is dropped. It should be short: the next
-    /// fsync waits for it. It is told whether it is the last of those whose changes became stable
-    /// together: a good moment to flush what all of them had to say.
-    pub fn append(&self, group: GroupId, append: Append, done: impl FnOnce(bool) + Send + 'static) {
+    /// fsync waits for it.
+    pub fn append(&self, group: GroupId, append: Append, done: impl FnOnce() + Send + 'static) {
+        self.append_in_batch(group, append, move |_| done());
+    }
+
+    /// As [`append`](Self::append); `done` is told whether it is the last of those whose changes
+    /// became stable together: a good moment to flush what all of them had to say.
+    pub fn append_in_batch(
+        &self,
+        group: GroupId,
+        append: Append,
+        done: impl FnOnce(bool) + Send + 'static,
+    ) {
         let mut queue = self.shared.queue.lock();
         let idle = queue.appends.is_empty();
         queue.appends.push((group, append, Box::new(done)));

@@ -68,16 +68,14 @@ fn a_failed_fsync_is_never_tried_again_and_nothing_is_acknowledged_after_it() {
     let (done, stable) = mpsc::channel();
     for index in 2..=3 {
         let done = done.clone();
-        wal.append(1, entries(vec![entry(index, 1, 10)]), move |_| {
+        wal.append(1, entries(vec![entry(index, 1, 10)]), move || {
             done.send(index).expect("the test waits");
         });
     }
     drop(done);
     assert!(failure.recv().expect("is told").contains(".wal"));
     let syncs = disk.syncs.load(Ordering::Relaxed);
-    wal.append(1, entries(vec![entry(4, 1, 10)]), |_| {
-        panic!("acknowledged")
-    });
+    wal.append(1, entries(vec![entry(4, 1, 10)]), || panic!("acknowledged"));
     wal.close();
     assert!(wal.has_failed());
     assert_eq!(disk.syncs.load(Ordering::Relaxed), syncs);
@@ -115,7 +113,7 @@ fn a_full_disk_is_told_early_and_overcome_when_there_is_room() {
     for _ in 0..400 {
         index += 1;
         let (index, done) = (index, done.clone());
-        wal.append(1, entries(vec![entry(index, 1, 100)]), move |_| {
+        wal.append(1, entries(vec![entry(index, 1, 100)]), move || {
             done.send(index).expect("the test waits");
         });
     }
@@ -163,7 +161,7 @@ fn stopping_does_not_wait_for_room() {
     let wal = start(dir.path(), &disk, options(16 << 10));
     disk.full.store(true, Ordering::Relaxed);
     for index in 1..=1000 {
-        wal.append(1, entries(vec![entry(index, 1, 100)]), |_| {});
+        wal.append(1, entries(vec![entry(index, 1, 100)]), || {});
     }
     wal.close();
     let restored = recover(dir.path()).expect("sound").ledger.restored();

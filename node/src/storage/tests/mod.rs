@@ -67,7 +67,7 @@ fn meta(index: u64, term: u64) -> SnapshotMeta {
 
 fn append(wal: &Wal, group: GroupId, append: Append) {
     let (done, stable) = mpsc::channel();
-    wal.append(group, append, move |_| {
+    wal.append(group, append, move || {
         done.send(()).expect("the test waits");
     });
     stable.recv().expect("the write becomes stable");
@@ -131,7 +131,7 @@ fn writes_of_many_threads_complete_in_the_order_of_each_group() {
             scope.spawn(move || {
                 for index in 1..=100 {
                     let done = done.clone();
-                    wal.append(group, entries(vec![entry(index, 1, 50)]), move |_| {
+                    wal.append(group, entries(vec![entry(index, 1, 50)]), move || {
                         done.send((group, index)).expect("the test waits");
                     });
                 }
