@@ -86,7 +86,6 @@ struct Shared {
 /// Runs the clients to the plan's end, all on this thread.
 pub(crate) async fn run<C: Client + 'static>(clients: Vec<C>, plan: Plan) -> Result<Measured> {
     let origin = Instant::now();
-    let begin = origin + plan.warm_up;
     let shared = Rc::new(Shared {
         next: Cell::new(0),
         measured: Cell::new(Some(Measured {

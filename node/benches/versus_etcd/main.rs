@@ -7,7 +7,7 @@
 //! ```text
 //! cargo bench -p ordeal-node --bench versus_etcd -- compare
 //! cargo bench -p ordeal-node --bench versus_etcd -- switches
-//! cargo bench -p ordeal-node --bench versus_etcd -- groups | failover | restart | soak | open
+//! cargo bench -p ordeal-node --bench versus_etcd -- groups    (reads, failover, restart, soak, open)
 //! ```
 
 mod cluster;

@@ -67,12 +67,12 @@ fn a_thousand_idle_groups_do_not_pin_the_log() {
             term: u64::from(group),
             vote: Some(1),
         },
-        snapshot: (group % 3 == 0).then(|| meta(4, 1)),
+        snapshot: (group.is_multiple_of(3)).then(|| meta(4, 1)),
         entries: (5..8)
             .map(|i| entry(i, 1, 1))
-            .filter(|_| group % 3 == 0)
+            .filter(|_| group.is_multiple_of(3))
             .collect(),
-        wiped: group % 7 == 0,
+        wiped: group.is_multiple_of(7),
     };
     for group in 1..=1000 {
         let Restored {
