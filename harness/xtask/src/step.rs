@@ -33,8 +33,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command in the repository's top folder, passing its output through.
+/// Runs a command in the repository's top folder, passing its output through; it is to succeed.
 pub(crate) fn run(name: &'static str, command: &mut Command) -> Outcome {
+    run_to(name, command, 0)
+}
+
+/// The same for a command that is to end with a certain exit code.
+pub(crate) fn run_to(name: &'static str, command: &mut Command, code: i32) -> Outcome {
     println!("\n==> {name}");
     let start = Instant::now();
     let mut lines = Vec::new();
@@ -53,7 +58,7 @@ pub(crate) fn run(name: &'static str, command: &mut Command) -> Outcome {
             child.wait()
         });
     let ok = match status {
-        Ok(status) => status.success(),
+        Ok(status) => status.code() == Some(code),
         Err(error) => {
             eprintln!("error: cannot run {command:?}: {error}");
             false

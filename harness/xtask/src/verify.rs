@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::step::{Outcome, binaries, cargo, run};
+use crate::step::{Outcome, binaries, cargo, run, run_to};
 
 /// Everything is built once, in the `dev` profile (the protocol and the checker are optimised in
 /// it), with the historic bugs at hand for the canaries.
@@ -34,6 +34,15 @@ pub(crate) fn verify() -> bool {
     let tests = run("tests", cargo(&["test", "--no-fail-fast"]).args(FEATURES));
     let (tests_passed, tests_failed) = count(&tests);
     outcomes.push(tests);
+    outcomes.push(run(
+        "quickstart: kept its promises",
+        &mut playbook("quickstart.yaml"),
+    ));
+    outcomes.push(run_to(
+        "canary: caught",
+        &mut playbook("canary/stale-reads.yaml"),
+        1,
+    ));
 
     println!("\n==> summary");
     for Outcome {
@@ -50,6 +59,22 @@ pub(crate) fn verify() -> bool {
     let failed = outcomes.iter().filter(|outcome| !outcome.ok).count();
     println!("{tests_passed} passed, {} failed", tests_failed.max(failed));
     failed == 0 && tests_failed == 0
+}
+
+/// A run of a playbook on a lab of its own.
+fn playbook(file: &str) -> Command {
+    let mut command = Command::new(binaries("debug").join("ordeal"));
+    let store = binaries("verify-store");
+    command
+        .args([
+            "run",
+            &format!("playbooks/{file}"),
+            "--on",
+            "lab:verify",
+            "--store",
+        ])
+        .arg(store);
+    command
 }
 
 /// How many tests passed and failed, from the closing lines of each test binary.
