@@ -255,3 +255,67 @@ impl Config {
         Duration::from_millis(self.timeout_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn check(flags: &str) -> Result<(), String> {
+        let line = ["x", "--id", "1", "--data", "d"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        Line::try_parse_from(line)
+            .map_err(|error| error.to_string())?
+            .config
+            .validate()
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_to_do_instead() {
+        let founding = "--member 1=a:1,a:2 --member 2=b:1,b:2";
+        assert_eq!(check(founding), Ok(()));
+        assert_eq!(check("--join --member 2=b:1,b:2"), Ok(()));
+        for (flags, reason) in [
+            (
+                "--member 2=b:1,b:2".to_owned(),
+                "lacks this node's own id 1",
+            ),
+            (
+                format!("{founding} --member 2=c:1,c:2"),
+                "--member 2 is given twice",
+            ),
+            ("--member 1=a:1".into(), "expected ID=PEER_ADDR,HTTP_ADDR"),
+            (
+                "--member 0=a:1,a:2".into(),
+                "expected ID=PEER_ADDR,HTTP_ADDR",
+            ),
+            (
+                "--member 1=a:1,a:x".into(),
+                "expected ID=PEER_ADDR,HTTP_ADDR",
+            ),
+            ("--heartbeat-ticks 30".into(), "at least twice"),
+            ("--reads soon".into(), "index, lease, follower, stale"),
+            ("--tls-cert c.pem".into(), "--tls-key"),
+        ] {
+            let error = check(&flags).unwrap_err();
+            assert!(error.contains(reason), "{flags}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_context_keeps_the_addresses() {
+        let member: Member = "3=[::1]:9080,node3:8080".parse().unwrap();
+        assert_eq!(member.id, 3);
+        let context = member.addresses.to_context();
+        assert_eq!(Addresses::from_context(&context), Some(member.addresses));
+        assert_eq!(Addresses::from_context(b"{"), None);
+    }
+}

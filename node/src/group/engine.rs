@@ -4,6 +4,7 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use raft::{NodeId, Payload, Raft, Ready, WriteTag};
@@ -24,6 +25,8 @@ use crate::transport::{self, Transport};
 const TURN_MAX: usize = 4_096;
 /// Ticks between two looks at who has given up waiting.
 const SWEEP_TICKS: u64 = 100;
+/// Ticks between two looks at how large the data directory is.
+const MEASURE_TICKS: u64 = 500;
 
 /// Completions of what the loop set off.
 #[derive(Debug)]
@@ -113,6 +116,8 @@ pub struct Engine {
     addresses: Arc<AddressBook>,
     strangers: BTreeMap<NodeId, u32>,
     stalled: bool,
+    /// As last measured, beside the loop.
+    disk_bytes: Arc<AtomicU64>,
     settings: Settings,
     started: Instant,
     ticked: Instant,
@@ -158,6 +163,7 @@ impl Engine {
             addresses: parts.addresses,
             strangers: BTreeMap::new(),
             stalled: false,
+            disk_bytes: Arc::default(),
             settings: parts.settings,
             started: now,
             ticked: now,
@@ -241,6 +247,9 @@ impl Engine {
             }
         }
         self.watch_disk();
+        if self.ticks.is_multiple_of(MEASURE_TICKS) {
+            self.measure_disk();
+        }
         self.ticks += 1;
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.members.iter_mut().for_each(Member::sweep);

@@ -2,6 +2,8 @@
 //! the disk moves, and what the status says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use raft::NodeId;
 
@@ -116,6 +118,12 @@ impl Engine {
         self.stalled = stalled;
     }
 
+    /// Looks how large the data directory is, without making the loop wait for it.
+    pub(super) fn measure_disk(&self) {
+        let (data, bytes) = (self.settings.data.clone(), Arc::clone(&self.disk_bytes));
+        tokio::task::spawn_blocking(move || bytes.store(disk_bytes(&data), Ordering::Relaxed));
+    }
+
     /// Hands over what this node leads, since it stops; what nobody can take it gives up.
     pub(super) fn leave(&mut self) {
         for group in self.hand_over(None) {
@@ -186,7 +194,7 @@ impl Engine {
                 })
                 .collect(),
             uptime_ms: self.started.elapsed().as_millis() as u64,
-            disk_bytes: disk_bytes(&self.settings.data),
+            disk_bytes: self.disk_bytes.load(Ordering::Relaxed),
             groups,
         }
     }
