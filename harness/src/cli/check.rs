@@ -174,6 +174,9 @@ fn write_certificate(report: &Report, path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write the proof to {}", path.display()))
 }
 
+/// So many lines of an explanation are shown where the whole was not asked for.
+const SHORT: usize = 12;
+
 fn text(report: &Report, explain: bool) -> String {
     let figures = &report.figures;
     let mut lines = vec![format!(
@@ -190,7 +193,6 @@ fn text(report: &Report, explain: bool) -> String {
         lines.push(format!("{}: {} times", anomaly.name, anomaly.count));
         lines.extend(anomaly.explanation.iter().map(|line| format!("  {line}")));
     }
-    const SHORT: usize = 12;
     let shown = if explain { usize::MAX } else { SHORT };
     lines.extend(
         report

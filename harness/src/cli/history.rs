@@ -207,7 +207,7 @@ impl Generate {
     }
 }
 
-fn write(history: &History, path: &PathBuf) -> anyhow::Result<()> {
+fn write(history: &History, path: &Path) -> anyhow::Result<()> {
     let format = match Format::of_name(path) {
         Some(Format::Text) => {
             let what = format!("{}: expected a name in .jsonl or .edn", path.display());

@@ -3,7 +3,7 @@
 //! Two things look alike and must not be confused. A crash may tear the batch that was in flight:
 //! nobody was told that it is stable, so it is cut off. A disk may lose bytes that were
 //! acknowledged: cutting there would take back a vote or an entry, so the node must not start.
-//! The rule is in [`record`](super::record): only the batch with the next number may be torn.
+//! The rule is in [`record`]: only the batch with the next number may be torn.
 
 use super::error::{Damage, StorageError};
 use super::ledger::Ledger;
