@@ -1,7 +1,7 @@
 //! `ordeal history`: makes histories up, looks at them, turns them into other formats.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
