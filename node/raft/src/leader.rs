@@ -87,7 +87,9 @@ impl Leader {
             return Next::Stay;
         }
         // Heartbeats would hide that nothing can be written here any more.
-        if core.disk_is_stalled() || core.config.check_quorum && self.active(core) != Ballot::Won {
+        // A leader that never asks whether it still leads does not ask here either.
+        let asks = core.config.check_quorum && !core.bug(Bug::StaleReads);
+        if core.disk_is_stalled() || asks && self.active(core) != Ballot::Won {
             return Next::Follow;
         }
         if self.may_sleep(core) {
