@@ -15,6 +15,7 @@ use super::standing::{Known, Standing, broken_by_cycles};
 use super::table::{Data, Table};
 use super::visibility::Visibility;
 use super::witness::Witness;
+use super::work::Work;
 use super::writes::Writes;
 use super::{append, register};
 
@@ -277,8 +278,9 @@ impl Judge<'_> {
                 continue;
             }
             self.limits.check(self.analysis.memory_bytes)?;
+            let work = Work::new(self.limits.work, self.limits.deadline);
             let bounds = Bounds {
-                work: self.limits.work,
+                work,
                 choices: self.limits.choices,
             };
             match search(self.witness, level, bounds) {
@@ -328,7 +330,8 @@ impl Judge<'_> {
 
     /// Looks for one cycle, and gives the transactions on it.
     fn search(&mut self, pattern: Pattern, parts: &Components, part: u32) -> Vec<u32> {
-        let (graph, table, work) = (self.graph, self.witness.table, self.limits.work);
+        let (graph, table) = (self.graph, self.witness.table);
+        let work = Work::new(self.limits.work, self.limits.deadline);
         match (Search {
             graph,
             table,

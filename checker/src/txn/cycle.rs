@@ -18,6 +18,7 @@ use super::anomaly::{Order, Shape};
 use super::component::Components;
 use super::graph::{Edge, Graph, Mask};
 use super::table::Table;
+use super::work::Work;
 
 /// A cycle: its nodes in order, and the edge from each to the next; helpers are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ pub(crate) struct Search<'a> {
     pub(crate) table: &'a Table,
     pub(crate) pattern: Pattern,
     /// How many edges may still be followed.
-    pub(crate) work: u64,
+    pub(crate) work: Work,
 }
 
 /// What a search came to.
@@ -151,15 +152,15 @@ impl Search<'_> {
                         smallest: true,
                     });
                 }
-                if self.work == 0 {
+                if self.work.is_spent() {
                     break;
                 }
             }
             if let Some(mut best) = best {
-                best.smallest = self.work > 0;
+                best.smallest = !self.work.is_spent();
                 return Found::Cycle(best);
             }
-            if self.work == 0 {
+            if self.work.is_spent() {
                 return Found::Exhausted;
             }
             if depth as usize >= members.len() {
@@ -186,10 +187,7 @@ impl Search<'_> {
                 continue;
             }
             for (edge, to) in self.graph.edges(node) {
-                self.work = self.work.saturating_sub(1);
-                if self.work == 0 {
-                    return None;
-                }
+                self.work.step().ok()?;
                 if of[to as usize] != part {
                     continue;
                 }

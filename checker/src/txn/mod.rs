@@ -39,6 +39,7 @@ mod table;
 mod twin;
 mod visibility;
 mod witness;
+mod work;
 mod writes;
 
 pub use analysis::{Analysis, Limits, analyze};

@@ -8,6 +8,7 @@
 
 use super::component::tarjan;
 use super::rows::Rows;
+use super::work::{Spent, Work};
 
 type Link = (u32, u32);
 
@@ -30,7 +31,7 @@ pub(crate) enum Solved {
 }
 
 /// Finds an order of nodes below `nodes`; `work` bounds the edges followed.
-pub(crate) fn solve(nodes: usize, edges: &[Link], choices: &[Choice], work: u64) -> Solved {
+pub(crate) fn solve(nodes: usize, edges: &[Link], choices: &[Choice], work: Work) -> Solved {
     let Some(order) = Order::of(nodes, edges, work) else {
         return Solved::None;
     };
@@ -46,9 +47,6 @@ pub(crate) fn solve(nodes: usize, edges: &[Link], choices: &[Choice], work: u64)
         Err(Spent) => Solved::Exhausted,
     }
 }
-
-/// The work ran out.
-struct Spent;
 
 /// A decision that was made, and how to take it back.
 struct Decision {
@@ -155,7 +153,7 @@ struct Order {
     later: Vec<Later>,
     mark: Vec<u32>,
     round: u32,
-    work: u64,
+    work: Work,
 }
 
 struct Later {
@@ -167,7 +165,7 @@ struct Later {
 
 impl Order {
     /// The order of a graph; none when it has a cycle.
-    fn of(nodes: usize, edges: &[Link], work: u64) -> Option<Self> {
+    fn of(nodes: usize, edges: &[Link], work: Work) -> Option<Self> {
         let out = Rows::of(nodes, edges);
         let turned: Vec<Link> = edges.iter().map(|&(from, to)| (to, from)).collect();
         let next = |node: u32, at: &mut u32| {
@@ -296,7 +294,7 @@ impl Order {
                 Some(other)
             });
             for next in rows.row(node).iter().copied().chain(later) {
-                self.work = self.work.checked_sub(1).ok_or(Spent)?;
+                self.work.step()?;
                 let place = self.place[next as usize];
                 let inside = if backward {
                     place >= bound
@@ -334,6 +332,7 @@ mod tests {
 
     #[test]
     fn choices_are_made_so_that_no_cycle_is_left() {
+        let work = Work::new(1000, None);
         // 0 before 1 before 2; of 3 and 1 either may come first, and then 3 must come before 0.
         let choice = |either: &[Link], or: &[Link]| Choice {
             either: either.to_vec(),
@@ -341,7 +340,7 @@ mod tests {
         };
         let edges = [(0, 1), (1, 2)];
         let free = [choice(&[(1, 3)], &[(3, 1)]), choice(&[(3, 0)], &[(2, 0)])];
-        let Solved::Order(order) = solve(4, &edges, &free, 1000) else {
+        let Solved::Order(order) = solve(4, &edges, &free, work) else {
             panic!("there is an order")
         };
         let place = |node| order.iter().position(|&other| other == node);
@@ -350,7 +349,7 @@ mod tests {
             "{order:?}"
         );
         let stuck = [choice(&[(1, 0)], &[(2, 0)])];
-        assert_eq!(solve(3, &edges, &stuck, 1000), Solved::None);
-        assert_eq!(solve(3, &[(0, 1), (1, 0)], &[], 1000), Solved::None);
+        assert_eq!(solve(3, &edges, &stuck, work), Solved::None);
+        assert_eq!(solve(3, &[(0, 1), (1, 0)], &[], work), Solved::None);
     }
 }

@@ -15,6 +15,7 @@ use super::polygraph::{Choice, Solved, solve};
 use super::register::{self, Assume};
 use super::table::{Data, Kind, Status};
 use super::witness::Witness;
+use super::work::Work;
 use super::writes::Writes;
 
 /// The levels that a search can decide, stronger ones first.
@@ -31,7 +32,7 @@ pub(crate) const SEARCHED: [Level; 6] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Edges followed.
-    pub(crate) work: u64,
+    pub(crate) work: Work,
     /// Pairs of writes whose order is open.
     pub(crate) choices: usize,
 }
