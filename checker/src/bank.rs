@@ -16,8 +16,8 @@ use crate::verdict::Report;
 pub struct Bank {
     /// The sum of all balances; none: that of the first read.
     pub total: Option<i64>,
-    /// Whether a balance may be below zero.
-    pub overdraft: bool,
+    /// Whether no balance may be below zero.
+    pub no_overdraft: bool,
 }
 
 pub(crate) fn check(history: &History, options: &Options) -> Report {
@@ -48,7 +48,7 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
                 continue;
             };
             sum += i128::from(balance);
-            if balance < 0 && !rules.overdraft {
+            if balance < 0 && rules.no_overdraft {
                 let details = || json!({"account": account, "balance": balance});
                 tally.wrong("negative-balance", &[*read], details);
             }

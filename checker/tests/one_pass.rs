@@ -245,29 +245,37 @@ fn an_id_given_twice_is_duplicated() {
 #[test]
 fn balances_keep_their_sum() {
     let first = "0 invoke read null\n0 ok read {\"a\":5,\"b\":5}\n1 invoke read null\n";
+    let overdrawn = format!("{first}1 ok read {{\"a\":-1,\"b\":11}}");
     valid(
         Model::Bank,
         &format!("{first}1 ok read {{\"a\":3,\"b\":7}}"),
     );
+    valid(Model::Bank, &overdrawn);
     invalid(
         Model::Bank,
         "wrong-total",
         &format!("{first}1 ok read {{\"a\":3,\"b\":6}}"),
     );
-    invalid(
-        Model::Bank,
-        "negative-balance",
-        &format!("{first}1 ok read {{\"a\":-1,\"b\":11}}"),
-    );
-    let mut options = Options::new(Model::Bank);
-    options.bank = Bank {
-        total: Some(11),
-        overdraft: false,
+    let judge = |bank: Bank| {
+        let report = check(
+            &history(&overdrawn),
+            &Options {
+                bank,
+                ..Options::new(Model::Bank)
+            },
+        );
+        report.anomalies.first().map(|found| found.name.clone())
     };
-    assert_eq!(
-        check(&history(&format!("{first}1 info read null")), &options).verdict,
-        Verdict::Invalid
-    );
+    let no_overdraft = Bank {
+        no_overdraft: true,
+        ..Bank::default()
+    };
+    assert_eq!(judge(no_overdraft).as_deref(), Some("negative-balance"));
+    let total = Bank {
+        total: Some(11),
+        ..Bank::default()
+    };
+    assert_eq!(judge(total).as_deref(), Some("wrong-total"));
 }
 
 #[test]
