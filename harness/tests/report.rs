@@ -35,7 +35,7 @@ fn an_invalid_run_shows_what_broke_where_and_why() {
         "1 of 2 violated",
         "minority {n1, n4} cut off",
         "timeout after 1 s",
-        "ordeal replay invalid",
+        "playbook.yaml --seed 42",
     ] {
         assert!(page.contains(words), "the page does not say: {words}");
     }

@@ -99,8 +99,8 @@ pub(super) fn render(report: &Report) -> String {
     }
     let _ = writeln!(
         out,
-        "\nRepeat it: `ordeal replay {}`",
-        folder.name().replace('`', "'")
+        "\nRepeat it with seed {}, on the `playbook.yaml` in the folder of this run",
+        escape(&text(&folder.run.seed))
     );
     out
 }

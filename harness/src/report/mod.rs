@@ -32,7 +32,7 @@ pub const PAGE: &str = "report.html";
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The folder holds no finished run.
-    #[error("{} holds no run: there is no results.json; `ordeal runs` lists what there is", path.display())]
+    #[error("{} holds no run: there is no results.json", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
