@@ -46,6 +46,8 @@ pub enum Bug {
     ChangesOverlap,
     /// A configuration survives the truncation of its entry.
     ConfigurationKept,
+    /// Several voters change at once, without a joint configuration between.
+    JointSkipped,
     /// A node with a wiped disk votes as if nothing had happened.
     WipedVotes,
     /// Neither term nor vote is written to disk.
@@ -68,7 +70,7 @@ pub struct Bugs(u32);
 #[cfg(feature = "bugs")]
 impl Bugs {
     /// Every bug with its name and its number in the list of bug classes.
-    pub const ALL: [(Bug, &'static str, u8); 25] = [
+    pub const ALL: [(Bug, &'static str, u8); 26] = [
         (Bug::StaleReads, "stale-reads", 21),
         (Bug::VoteNotPersisted, "vote-not-persisted", 1),
         (Bug::AckBeforeFsync, "ack-before-fsync", 4),
@@ -88,6 +90,7 @@ impl Bugs {
         (Bug::ChangeBeforeCommit, "change-before-commit", 15),
         (Bug::ChangesOverlap, "changes-overlap", 16),
         (Bug::ConfigurationKept, "configuration-kept", 18),
+        (Bug::JointSkipped, "joint-skipped", 16),
         (Bug::WipedVotes, "wiped-votes", 19),
         (Bug::TermNotPersisted, "term-not-persisted", 2),
         (Bug::CommitGoesBack, "commit-goes-back", 8),

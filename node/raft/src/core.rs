@@ -275,6 +275,11 @@ impl Core {
     }
 
     pub(crate) fn send_in_term(&mut self, term: Term, to: NodeId, body: Body) {
+        let body = if self.wiped && !self.bug(Bug::WipedVotes) {
+            disclaimed(body)
+        } else {
+            body
+        };
         let early = self.bug(Bug::AckBeforeFsync) && matches!(body, Body::Accepted { .. });
         let waits = body.waits_for_disk() && self.disk_is_behind() && !early;
         let queue = if waits {
@@ -570,5 +575,14 @@ impl Core {
             self.durable_term = oldest.term;
             self.log.write_done();
         }
+    }
+}
+
+/// What a node that lost its disk may say in place of this.
+fn disclaimed(body: Body) -> Body {
+    match body {
+        Body::Accepted { matched } => Body::Held { matched },
+        Body::HeartbeatReply { .. } => Body::HeartbeatReply { round: 0 },
+        other => other,
     }
 }

@@ -169,24 +169,25 @@ impl Leader {
         };
         peer.heard_at = now;
         match *body {
-            Body::Accepted { matched } => {
+            Body::Accepted { matched } | Body::Held { matched } => {
                 if matched > core.log.last_index() {
                     return Next::Stay;
                 }
-                if peer.accepted(matched, core.log.start().index) {
+                let counts = matches!(body, Body::Accepted { .. });
+                if peer.accepted(matched, core.log.start().index, counts) {
                     return self.peer_advanced(core, from);
                 }
             }
             Body::Rejected { at, hint } => {
                 if core.bug(Bug::MatchOverReported) {
-                    peer.accepted(hint.index, 0);
+                    peer.accepted(hint.index, 0, true);
                 }
                 let meeting = core.log.meeting_point(hint.index, hint.term);
                 peer.rejected(at, meeting);
             }
             Body::HeartbeatReply { round } => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
-                let lacks = peer.matched < core.log.last_index() && !core.bug(Bug::NeverRevived);
+                let lacks = peer.counted < core.log.last_index() && !core.bug(Bug::NeverRevived);
                 if peer.quiet && lacks {
                     peer.quiet = false;
                     peer.revive(window(core), core.config.inflight_max_bytes);
@@ -302,7 +303,7 @@ impl Leader {
         };
         let me = core.id();
         let held = core.reached(|id| match self.progress.get(&id) {
-            Some(peer) => peer.matched,
+            Some(peer) => peer.counted,
             None if id == me => own,
             None => 0,
         });

@@ -68,6 +68,12 @@ pub enum Body {
         /// The last index known to be equal.
         matched: Index,
     },
+    /// As [`Body::Accepted`], from a node that lost its disk: the leader may send on from here, but
+    /// this counts for nothing, for the node cannot know what it promised before.
+    Held {
+        /// The last index known to be equal.
+        matched: Index,
+    },
     /// The follower has no entry like `previous`.
     Rejected {
         /// The index of the `previous` that was refused.
@@ -87,7 +93,7 @@ pub enum Body {
     },
     /// The follower still follows the leader of this term.
     HeartbeatReply {
-        /// The round that is confirmed.
+        /// The round that is confirmed; 0, which is none, from a node that lost its disk.
         round: u64,
     },
     /// A snapshot has arrived and lies, complete and verified, beside the follower's own. The
@@ -140,6 +146,7 @@ impl Body {
                 ..
             } | Body::VoteReply { .. }
                 | Body::Accepted { .. }
+                | Body::Held { .. }
                 | Body::Rejected { .. }
         )
     }

@@ -78,6 +78,8 @@ pub(crate) struct CatchUp {
 pub(crate) struct Progress {
     /// The logs are known to be equal up to here, on the peer's disk.
     pub(crate) matched: Index,
+    /// What of that counts towards a quorum: not what a node acknowledges that lost its disk.
+    pub(crate) counted: Index,
     /// The next entry to send.
     pub(crate) next: Index,
     pub(crate) state: ReplicationState,
@@ -97,6 +99,7 @@ impl Progress {
     pub(crate) fn new(next: Index, now: u64) -> Progress {
         Progress {
             matched: 0,
+            counted: 0,
             next,
             state: ReplicationState::Probe,
             waiting: false,
@@ -128,11 +131,14 @@ impl Progress {
         }
     }
 
-    /// The peer holds everything up to `matched`. Returns whether that is news.
-    pub(crate) fn accepted(&mut self, matched: Index, log_start: Index) -> bool {
+    /// The peer holds everything up to `matched`, and that counts or not. Returns whether it is news.
+    pub(crate) fn accepted(&mut self, matched: Index, log_start: Index, counts: bool) -> bool {
         self.quiet = false;
-        let news = matched > self.matched;
+        let news = matched > self.matched || counts && matched > self.counted;
         self.matched = self.matched.max(matched);
+        if counts {
+            self.counted = self.counted.max(matched);
+        }
         self.next = self.next.max(self.matched + 1);
         match self.state {
             ReplicationState::Replicate => self.window.free_to(matched),

@@ -283,7 +283,12 @@ impl Raft {
                         leader.check_lag(core, id)?;
                     }
                 }
-                core.configuration().changed(changes, *transition)?
+                let next = core.configuration().changed(changes, *transition)?;
+                if core.bug(Bug::JointSkipped) {
+                    next.left()
+                } else {
+                    next
+                }
             }
         };
         let index = leader.append_configuration(core, next);
@@ -493,20 +498,19 @@ impl Raft {
         forced: bool,
     ) {
         let sticky = self.keeps_to_a_leader(stage) && !forced;
-        if stage == Stage::Real {
-            if sticky && term > self.core.term() {
+        if stage == Stage::Real && term > self.core.term() {
+            if sticky {
                 return;
             }
-            if term > self.core.term() {
-                self.follow(term, None);
-            }
+            self.follow(term, None);
         }
+        // The word given to a leader outlasts its term: a lease may rest on it.
         let free = match stage {
             Stage::Pre => term > self.core.term() && !sticky,
             Stage::Real => {
                 let vote = self.core.vote();
-                term == self.core.term()
-                    && (vote == Some(from) || vote.is_none() && self.leader().is_none())
+                let first = vote.is_none() && self.leader().is_none() && !sticky;
+                term == self.core.term() && (vote == Some(from) || first)
             }
         };
         let granted = self.core.answer_vote(from, term, stage, last, free);

@@ -21,6 +21,7 @@ mod kind {
     pub(super) const TIMEOUT_NOW: u8 = 10;
     pub(super) const READ_REQUEST: u8 = 11;
     pub(super) const READ_REPLY: u8 = 12;
+    pub(super) const HELD: u8 = 13;
 }
 
 fn kind_of(body: &Body) -> u8 {
@@ -29,6 +30,7 @@ fn kind_of(body: &Body) -> u8 {
         Body::VoteReply { .. } => kind::VOTE_REPLY,
         Body::Append { .. } => kind::APPEND,
         Body::Accepted { .. } => kind::ACCEPTED,
+        Body::Held { .. } => kind::HELD,
         Body::Rejected { .. } => kind::REJECTED,
         Body::Heartbeat { sleep: false, .. } => kind::HEARTBEAT,
         Body::Heartbeat { sleep: true, .. } => kind::HEARTBEAT_SLEEP,
@@ -68,7 +70,7 @@ pub(crate) fn put_message(out: &mut Vec<u8>, group: GroupId, message: &Message) 
             put_varint(out, *commit);
             encoding::put_entries(out, entries);
         }
-        Body::Accepted { matched } => put_varint(out, *matched),
+        Body::Accepted { matched } | Body::Held { matched } => put_varint(out, *matched),
         Body::Rejected { at, hint } => {
             put_varint(out, *at);
             put_position(out, *hint);
@@ -117,6 +119,9 @@ pub(crate) fn message(reader: &mut Reader) -> Result<(GroupId, Message), Malform
             entries: encoding::entries(reader)?,
         },
         kind::ACCEPTED => Body::Accepted {
+            matched: reader.varint()?,
+        },
+        kind::HELD => Body::Held {
             matched: reader.varint()?,
         },
         kind::REJECTED => Body::Rejected {

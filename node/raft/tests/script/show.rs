@@ -51,6 +51,7 @@ pub(super) fn kind(body: &Body) -> &'static str {
         Body::VoteReply { .. } => "VoteReply",
         Body::Append { .. } => "Append",
         Body::Accepted { .. } => "Accepted",
+        Body::Held { .. } => "Held",
         Body::Rejected { .. } => "Rejected",
         Body::Heartbeat { .. } => "Heartbeat",
         Body::HeartbeatReply { .. } => "HeartbeatReply",
@@ -83,7 +84,7 @@ pub(super) fn message(message: &Message) -> String {
                 entries.join(", ")
             )
         }
-        Body::Accepted { matched } => format!(" matched {matched}"),
+        Body::Accepted { matched } | Body::Held { matched } => format!(" matched {matched}"),
         Body::Rejected { at, hint } => format!(" at {at} hint {}", position(*hint)),
         Body::Heartbeat {
             commit,

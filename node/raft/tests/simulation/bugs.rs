@@ -99,7 +99,7 @@ fn every_bug_is_caught() {
 }
 
 /// A law, and a bug that breaks it.
-const SEEN: [(&str, Bug); 19] = [
+const SEEN: [(&str, Bug); 20] = [
     ("one vote", Bug::VoteErased),
     ("election safety", Bug::QuorumMiscounted),
     ("leader completeness", Bug::VoteAnyLog),
@@ -111,7 +111,8 @@ const SEEN: [(&str, Bug); 19] = [
     ("committed in order", Bug::ApplyUncommitted),
     ("refused is refused", Bug::RefusedYetProposed),
     ("one change at a time", Bug::ChangesOverlap),
-    ("majorities overlap", Bug::ConfigurationKept),
+    ("majorities overlap", Bug::JointSkipped),
+    ("configuration of the log", Bug::ConfigurationKept),
     ("commits its own term", Bug::CommitOldTerm),
     ("change after own commit", Bug::ChangeBeforeCommit),
     ("linearizable", Bug::StaleReads),

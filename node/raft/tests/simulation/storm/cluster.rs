@@ -449,6 +449,10 @@ impl Cluster {
             for entry in &write.entries {
                 process.log.append(entry);
             }
+            if write.truncate_from.is_some() {
+                let process = self.hosts[&node].process.as_ref().expect("it runs");
+                self.laws.cut(&process.raft, &process.log);
+            }
             self.queue(node, Job::Write(write));
         }
         let process = self.hosts[&node].process.as_ref().expect("it runs");

@@ -242,6 +242,28 @@ impl Laws {
         }
     }
 
+    /// A node has cut its log, which `log` shows as it is after: the configuration went with it.
+    pub(crate) fn cut(&self, raft: &Raft, log: &Tape) {
+        let last = log
+            .entries()
+            .iter()
+            .rev()
+            .find_map(|entry| match &entry.payload {
+                Payload::Configuration(configuration) => Some(&**configuration),
+                _ => None,
+            });
+        if let Some(last) = last {
+            let same = raft.configuration() == last;
+            law!(
+                self,
+                "configuration of the log",
+                same,
+                "{:?}",
+                raft.configuration()
+            );
+        }
+    }
+
     /// The node lost its disk. It may fall back in terms, but not vote again in one.
     pub(crate) fn forgets(&mut self, id: NodeId) {
         self.promised.remove(&id);
