@@ -122,6 +122,39 @@ pub fn list(store: &Path) -> Result<Vec<RunFolder>> {
     Ok(runs)
 }
 
+/// Copies the runs of another store that this one does not have; gives back how many.
+pub fn merge(store: &Path, other: &Path) -> Result<usize> {
+    fs::create_dir_all(store)?;
+    let mut merged = 0;
+    for run in list(other)? {
+        let here = store.join(run.name());
+        if here.exists() {
+            continue;
+        }
+        // Under another name until it is whole, so that a copy that is cut short is no run.
+        let draft = store.join(format!(".{}.new", run.name()));
+        copy(run.path(), &draft)
+            .and_then(|()| fs::rename(&draft, &here))
+            .with_context(|| format!("cannot copy {}", run.path().display()))?;
+        merged += 1;
+    }
+    Ok(merged)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
 fn point_latest(store: &Path, name: &str) -> Result<()> {
     let latest = store.join("latest");
     let new = store.join(format!(".latest.{}", std::process::id()));

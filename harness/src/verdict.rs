@@ -10,6 +10,8 @@ use ordeal_checker::{Report, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::nemesis::Fault;
+
 /// `results.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {
@@ -87,6 +89,21 @@ pub struct FaultRecord {
     pub installed: bool,
     /// Whether it was healed and verified.
     pub healed: bool,
+    /// The fault with all chance taken out, and when it came and went, from the start of the
+    /// faults' part of the run: what a replay repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+}
+
+/// A fault as it really came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// What was done to whom.
+    pub fault: Fault,
+    /// When it came, in nanoseconds from the start of the faults' part of the run.
+    pub at_ns: u64,
+    /// How long it held, in nanoseconds.
+    pub lasts_ns: u64,
 }
 
 impl Results {

@@ -22,8 +22,12 @@ mod launch;
 mod man;
 mod members;
 mod operate;
+mod playbook;
+mod recheck;
+mod replay;
 mod report;
 mod run;
+mod runs;
 
 use std::process::ExitCode;
 
@@ -57,6 +61,11 @@ enum Verb {
     Report(report::ReportVerb),
     Check(check::Check),
     History(history::HistoryVerb),
+    Playbook(playbook::Playbook),
+    Runs(runs::Runs),
+    Recheck(recheck::Recheck),
+    Replay(replay::Replay),
+    Shrink(replay::Shrink),
     Lab(lab::LabVerb),
     Doctor(doctor::Doctor),
     Fault(fault::FaultVerb),
@@ -75,6 +84,11 @@ impl Verb {
         match self {
             Self::Run(verb) => verb.run(context),
             Self::Demo(verb) => verb.run(context),
+            Self::Playbook(verb) => verb.run(context),
+            Self::Runs(verb) => verb.run(context),
+            Self::Recheck(verb) => verb.run(context),
+            Self::Replay(verb) => verb.run(context),
+            Self::Shrink(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),

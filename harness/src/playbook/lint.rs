@@ -62,6 +62,13 @@ fn check_load(load: &Load, source: &Source, path: &[Step]) -> Result<(), Mistake
     if !load.mix.is_empty() && load.mix.values().all(|weight| *weight == 0) {
         return Err(source.mistake(&at("mix"), "at least one weight must be above 0"));
     }
+    if load.readers.is_some() && load.kind.reading().is_none() {
+        let message = format!(
+            "the workload `{}` has no operation that only reads",
+            load.kind.name()
+        );
+        return Err(source.mistake(&at("readers"), message));
+    }
     if load
         .keys
         .is_some_and(|keys| !(1..=KEYS_MAX).contains(&keys))

@@ -35,12 +35,20 @@ impl Loaded {
 pub fn load(file: &Path, set: &BTreeMap<String, String>) -> Result<Loaded, Mistake> {
     let (source, parameters) = parameters::put_in(&Source::read(file)?, set)?;
     let source = include(&source, set, 0)?;
+    Ok(Loaded {
+        parameters,
+        ..parse(source)?
+    })
+}
+
+/// A playbook whose parameters and includes are in its text already.
+pub fn parse(source: Source) -> Result<Loaded, Mistake> {
     let playbook: Playbook = source.parse()?;
     lint::check(&playbook, &source)?;
     Ok(Loaded {
         playbook,
         source,
-        parameters,
+        parameters: BTreeMap::new(),
     })
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{FaultEntry, Until, When};
 pub use expect::{Expect, Least};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, parse};
 pub use parameters::Scalar;
 use units::{Count, Rate, Span};
 
@@ -123,6 +123,10 @@ pub struct Load {
     /// How many logical processes, each one thing at a time.
     #[serde(default = "two_per_node")]
     pub clients: Count,
+    /// So many of the clients only read: a node that is cut off is still read from while its other
+    /// clients wait for writes that cannot end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Count>,
     /// How many keys; each kind has its own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<usize>,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
+pub use outcome::RunRecord;
 pub use plan::Plan;
 pub use progress::Progress;
 
@@ -30,7 +31,7 @@ use crate::store::RunFolder;
 use crate::system::{Client, Deployment, Probes};
 use crate::tally::{Part, Tally};
 use crate::verdict::{FaultRecord, Results};
-use outcome::{Phases, RunRecord};
+use outcome::Phases;
 use torment::Torment;
 
 /// How long the last reads may take all together.
@@ -211,7 +212,9 @@ async fn work(
     gathered.phases.enter("final", &recorder);
     progress.phase("final reads");
     tally.enter(Part::Final);
-    finale(plan, probes, workers, &stage, *interrupted.borrow()).await;
+    // Copied out first: whoever wants to interrupt must not wait for the last reads.
+    let hurried = *interrupted.borrow();
+    finale(plan, probes, workers, &stage, hurried).await;
     gathered.phases.end(&recorder);
     syncing.abort();
     recorder.sync();

@@ -13,7 +13,7 @@ use crate::tally::Tally;
 
 /// `run.json`: all that is needed to understand a run, and to make it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct RunRecord {
+pub struct RunRecord {
     /// The playbook's name.
     pub name: String,
     /// Its file.
@@ -43,7 +43,7 @@ pub(super) struct RunRecord {
 /// The parts of a run in time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Phases(Vec<Phase>);
+pub struct Phases(Vec<Phase>);
 
 /// One of them, in nanoseconds since the run began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::judge;
+use super::outcome::RunRecord;
 use crate::cluster::Cluster;
 use crate::generator::{self, Due, Pace, Schedule, Slot};
 use crate::interpreter::Worker;
-use crate::playbook::source::Mistake;
-use crate::playbook::units::Around;
-use crate::playbook::{self, Load, Loaded, When};
+use crate::playbook::source::{Mistake, Source};
+use crate::playbook::units::{Around, Span};
+use crate::playbook::{self, FaultEntry, Load, Loaded, When};
+use crate::store::RunFolder;
 use crate::system::{Node, System, check_parameters, compile, find};
+use crate::verdict::{Results, Settled};
 use crate::workload::Making;
 
 /// How long a fault lasts when its playbook does not say.
@@ -38,6 +42,8 @@ pub(super) struct PlannedLoad<'a> {
     first: usize,
     clients: usize,
     all: usize,
+    /// The last so many of its slots only read.
+    readers: usize,
     seed: u64,
 }
 
@@ -49,13 +55,17 @@ impl Plan {
         seed: Option<u64>,
     ) -> Result<Plan, Mistake> {
         let loaded = playbook::load(file, set)?;
+        let seed = seed.or(loaded.playbook.seed).unwrap_or_else(rand::random);
+        Plan::of(loaded, seed)
+    }
+
+    fn of(loaded: Loaded, seed: u64) -> Result<Plan, Mistake> {
         let nodes = (1..=loaded.playbook.nodes as u64).map(|id| Node {
             name: format!("n{id}"),
             id,
             address: format!("192.0.2.{id}"),
         });
         let system = Arc::new(system(&loaded, nodes.collect())?);
-        let seed = seed.or(loaded.playbook.seed).unwrap_or_else(rand::random);
         let faults = plan_faults(&loaded, seed);
         Ok(Plan {
             loaded,
@@ -63,6 +73,37 @@ impl Plan {
             seed,
             faults,
         })
+    }
+
+    /// The plan of a run that is in the store: its playbook and seed, and its faults as they came.
+    pub fn replay(folder: &RunFolder) -> anyhow::Result<Plan> {
+        let record: RunRecord = folder.read_json("run.json")?;
+        let results: Results = folder.read_json("results.json")?;
+        let text = std::fs::read_to_string(folder.file("playbook.yaml"))?;
+        let source = Source {
+            file: record.playbook.into(),
+            text,
+        };
+        let mut loaded = playbook::parse(source).map_err(anyhow::Error::new)?;
+        loaded.parameters = record.parameters;
+        let came = results.faults.into_iter().filter_map(|fault| fault.settled);
+        loaded.playbook.faults = came.map(entry).collect();
+        loaded.playbook.faults_at_once = usize::MAX;
+        Plan::of(loaded, record.seed).map_err(anyhow::Error::new)
+    }
+
+    /// The same plan without one of its faults.
+    #[must_use]
+    pub fn without_fault(&self, at: usize) -> Plan {
+        let mut loaded = self.loaded.clone();
+        loaded.playbook.faults.remove(at);
+        let faults = plan_faults(&loaded, self.seed);
+        Plan {
+            loaded,
+            system: Arc::clone(&self.system),
+            seed: self.seed,
+            faults,
+        }
     }
 
     /// The same plan for the hosts that it will really run on.
@@ -104,6 +145,7 @@ impl Plan {
                 first: first - clients,
                 clients,
                 all,
+                readers: load.readers.map_or(0, |readers| readers.on(nodes)),
                 seed: self.seed,
             }
         });
@@ -162,6 +204,7 @@ impl<'a> PlannedLoad<'a> {
             number: self.number,
             slot,
             seed: self.seed,
+            only_reads: slot.number + self.readers >= self.clients,
         }
     }
 
@@ -223,6 +266,24 @@ fn plan_faults(loaded: &Loaded, seed: u64) -> Vec<Due> {
         playbook.faults_at_once,
         seed,
     )
+}
+
+/// A fault that came once, to come again.
+fn entry(settled: Settled) -> FaultEntry {
+    let span = |nanos| Span(Duration::from_nanos(nanos));
+    let lasts = Around {
+        middle: span(settled.lasts_ns),
+        spread: Span::default(),
+    };
+    let when = When {
+        at: vec![span(settled.at_ns)],
+        lasts: Some(lasts),
+        ..When::default()
+    };
+    FaultEntry {
+        fault: settled.fault,
+        when,
+    }
 }
 
 fn schedule(when: &When) -> Schedule {

@@ -12,7 +12,7 @@ use crate::nemesis::{Leader, Nemesis};
 use crate::playbook::{FaultEntry, Until};
 use crate::recorder::Recorder;
 use crate::system::{Node, Probes};
-use crate::verdict::FaultRecord;
+use crate::verdict::{FaultRecord, Settled};
 
 /// How often a condition that a fault waits for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -143,10 +143,17 @@ impl Torment {
             description: String::new(),
             installed: false,
             healed: false,
+            settled: None,
         };
+        let came = start.elapsed();
         match self.nemesis.install(&entry.fault, &mut random).await {
             Ok(installed) => {
                 record.installed = true;
+                record.settled = Some(Settled {
+                    fault: installed.settled.clone(),
+                    at_ns: came.as_nanos() as u64,
+                    lasts_ns: due.until.saturating_sub(due.at).as_nanos() as u64,
+                });
                 record.targets.clone_from(&installed.targets);
                 record.description.clone_from(&installed.description);
                 let value = json!({
@@ -212,6 +219,9 @@ impl Torment {
         match healed {
             Ok(healed) => {
                 record.healed = true;
+                if let Some(settled) = &mut record.settled {
+                    settled.lasts_ns = recorder.now_ns() - record.start_ns;
+                }
                 let value = json!({
                     "id": record.id, "targets": record.targets,
                     "dropped_packets": healed.dropped_packets,

@@ -74,6 +74,8 @@ pub struct Making<'a> {
     pub slot: Slot,
     /// The run's seed.
     pub seed: u64,
+    /// It does nothing but read.
+    pub only_reads: bool,
 }
 
 impl Kind {
@@ -159,6 +161,12 @@ impl Kind {
         self.facts().functions
     }
 
+    /// The operation that changes nothing, if it has one.
+    pub fn reading(self) -> Option<&'static str> {
+        let functions = self.facts().functions.iter().map(|(f, _)| *f);
+        functions.into_iter().find(|f| ["read", "poll"].contains(f))
+    }
+
     /// The operations that a system must know for it: those that come, and those of the last reads.
     pub fn needs(self, load: &Load) -> impl Iterator<Item = &'static str> {
         let facts = self.facts();
@@ -219,6 +227,9 @@ impl Making<'_> {
 
     fn mix(&self) -> Mix {
         let all = self.load.kind.functions();
+        if self.only_reads {
+            return Mix::new(self.load.kind.reading().map(|f| (f, 1)));
+        }
         Mix::new(
             all.iter()
                 .map(|(f, usual)| (*f, weight(self.load, f, *usual))),
@@ -279,6 +290,7 @@ mod tests {
             number: 0,
             slot,
             seed,
+            only_reads: false,
         });
         let draft = |_| {
             let draft = generator.next().unwrap();

@@ -1,0 +1,130 @@
+//! `ordeal playbook`: what can be said about a playbook without running it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::run::Set;
+use super::{Context, Exit, UsageError};
+use crate::playbook::schema;
+use crate::runner::Plan;
+
+/// Check and explain playbooks; print the schemas that editors complete with
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    ordeal playbook lint playbooks/*.yaml\n  \
+    ordeal playbook explain playbooks/quickstart.yaml --seed 7\n  \
+    ordeal playbook schema > playbook.schema.json")]
+pub(super) struct Playbook {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check playbooks, and the systems they use, without touching a host
+    Lint {
+        /// The playbooks
+        #[arg(required = true)]
+        playbooks: Vec<PathBuf>,
+    },
+    /// Say in words what a seed makes of a playbook; runs nothing
+    Explain {
+        /// The playbook
+        playbook: PathBuf,
+        /// The seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        set: Set,
+    },
+    /// Print the JSON Schema of playbooks, or of system files
+    Schema {
+        /// Of system files
+        #[arg(long)]
+        system: bool,
+    },
+}
+
+impl Playbook {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        match self.action {
+            Action::Lint { playbooks } => {
+                let mut mistakes = Vec::new();
+                for file in &playbooks {
+                    match Plan::read(file, &std::collections::BTreeMap::new(), Some(1)) {
+                        Ok(_) => context.print_text(format!("{}: right", file.display()))?,
+                        Err(mistake) => mistakes.push(mistake.to_string()),
+                    }
+                }
+                if !mistakes.is_empty() {
+                    return Err(UsageError(mistakes.join("\n\n")).into());
+                }
+            }
+            Action::Explain {
+                playbook,
+                seed,
+                set,
+            } => {
+                let plan =
+                    Plan::read(&playbook, &set.values(), Some(seed)).map_err(UsageError::wrap)?;
+                context.print_text(explain(&plan))?;
+            }
+            Action::Schema { system } => {
+                let schema = if system {
+                    schema::system()
+                } else {
+                    schema::playbook()
+                };
+                context.print_text(serde_json::to_string_pretty(&schema)?)?;
+            }
+        }
+        Ok(Exit::Valid)
+    }
+}
+
+/// The plan of a seed in words and as a table.
+fn explain(plan: &Plan) -> String {
+    use std::fmt::Write;
+    let playbook = &plan.loaded.playbook;
+    let time = &playbook.time;
+    let mut text = format!(
+        "{}: {}\n\nseed {} on {} nodes of {}: {} before the faults, {} with them, {} after.\n",
+        playbook.name,
+        playbook.about.trim(),
+        plan.seed,
+        playbook.nodes,
+        plan.system.definition.name,
+        time.before,
+        time.during,
+        time.after,
+    );
+    for load in &playbook.workloads {
+        let clients = load.clients.on(playbook.nodes);
+        let pace = load
+            .rate
+            .map_or("as fast as answers come".into(), |rate| rate.to_string());
+        let model = load.check.as_deref().unwrap_or(load.kind.model());
+        let name = load.kind.name();
+        let _ = writeln!(
+            text,
+            "  {name}: {clients} clients, {pace}, checked as {model}"
+        );
+    }
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_header(["at", "for", "fault"]);
+    for due in &plan.faults {
+        let fault = &playbook.faults[due.entry].fault;
+        let what = serde_json::to_string(fault).unwrap_or_default();
+        let seconds = |span: std::time::Duration| format!("{:.1}s", span.as_secs_f64());
+        table.add_row([
+            seconds(time.before.0 + due.at),
+            seconds(due.until.saturating_sub(due.at)),
+            what,
+        ]);
+    }
+    let _ = write!(text, "\n{table}");
+    text
+}
