@@ -187,6 +187,7 @@ impl Leader {
             }
             Body::HeartbeatReply { round } => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
+                peer.lost = round == 0;
                 let lacks = peer.counted < core.log.last_index() && !core.bug(Bug::NeverRevived);
                 if peer.quiet && lacks {
                     peer.quiet = false;
