@@ -4,6 +4,8 @@
 //! Each operation takes effect at one moment between its invocation and its return, so without an
 //! anomaly the history is linearizable. The same seed gives the same history.
 
+use std::collections::VecDeque;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -103,17 +105,37 @@ enum Outcome {
     Empty,
 }
 
+/// A write as seen from outside.
+struct Written {
+    value: Value,
+    invoked: usize,
+    returned: usize,
+}
+
 /// One object, and what its writes looked like from outside.
 #[derive(Default)]
 struct Cell {
     value: Value,
     items: Vec<Value>,
-    /// The last write that returned, and when.
-    returned: Option<(Value, usize)>,
-    /// A value that a write overwrote for good: all later reads of it are stale.
-    stale: Option<Value>,
+    /// The latest writes that returned, when stale values are looked for.
+    writes: VecDeque<Written>,
     /// The last acknowledged write was lost, and no read has shown it yet.
     lost: bool,
+}
+
+const WRITES_KEPT: usize = 64;
+
+impl Cell {
+    /// A value that was overwritten for good before a read began: its write had returned when
+    /// another began that had itself returned by then.
+    fn stale(&self, read_invoked: usize) -> Option<Value> {
+        let before = self.writes.iter().filter(|it| it.returned < read_invoked);
+        let overwriting = before.clone().map(|it| it.invoked).max()?;
+        let gone = before
+            .filter(|it| it.returned < overwriting)
+            .max_by_key(|it| it.returned)?;
+        Some(gone.value.clone())
+    }
 }
 
 struct Generator<'a> {
@@ -260,7 +282,6 @@ impl<'a> Generator<'a> {
             }
             "cas" if pending.argument[0] == cell.value => {
                 cell.value = pending.argument[1].clone();
-                cell.stale = None;
                 Outcome::Ok(pending.argument.clone())
             }
             "append" => {
@@ -291,15 +312,10 @@ impl<'a> Generator<'a> {
             self.anomaly = None;
             return json!(u32::MAX);
         }
-        let cell = &self.cells[pending.key];
-        // What was stale when the read began: the key's state at the invocation is not kept, so the
-        // overwriting write must have returned before it.
         if self.is_time_for(Anomaly::StaleRead)
-            && let (Some(stale), Some((_, at))) = (&cell.stale, &cell.returned)
-            && *at < pending.invoked
-            && *stale != value
+            && let Some(stale) = self.cells[pending.key].stale(pending.invoked)
+            && stale != value
         {
-            let stale = stale.clone();
             self.anomaly = None;
             return stale;
         }
@@ -309,15 +325,17 @@ impl<'a> Generator<'a> {
     fn finish(&mut self, pending: &Pending, outcome: Outcome) {
         match outcome {
             Outcome::Ok(value) => {
-                if pending.f == "write" {
-                    let at = self.history.len();
-                    let cell = &mut self.cells[pending.key];
-                    // The write before it had returned when this one began: it is gone for good.
-                    cell.stale = match cell.returned.take() {
-                        Some((before, returned)) if returned < pending.invoked => Some(before),
-                        _ => None,
-                    };
-                    cell.returned = Some((value.clone(), at));
+                if pending.f == "write" && self.anomaly == Some(Anomaly::StaleRead) {
+                    let (invoked, returned) = (pending.invoked, self.history.len());
+                    let writes = &mut self.cells[pending.key].writes;
+                    writes.push_back(Written {
+                        value: value.clone(),
+                        invoked,
+                        returned,
+                    });
+                    if writes.len() > WRITES_KEPT {
+                        writes.pop_front();
+                    }
                 }
                 self.record(pending, Type::Ok, value, None);
             }

@@ -592,13 +592,19 @@ impl<'a, S: Space, const N: usize> Search<'a, S, N> {
         }
     }
 
+    /// What is held, or will be after the next growth: the budget must not be passed by growing.
     fn memory_bytes(&self) -> u64 {
-        let bytes = self.entered.capacity() * size_of::<Entered<N>>()
-            + self.entered_used.capacity() * 8
-            + self.table.capacity() * 6
-            + self.frames.capacity() * size_of::<Frame<N>>()
-            + self.candidates.capacity() * size_of::<(u8, Move)>()
-            + self.moves.capacity() * size_of::<Move>();
+        fn grown<T>(items: &Vec<T>) -> usize {
+            let full = items.len() + 1 >= items.capacity();
+            items.capacity() * size_of::<T>() * if full { 3 } else { 1 }
+        }
+        let table_full = self.table.len() + 1 >= self.table.capacity();
+        let bytes = grown(&self.entered)
+            + grown(&self.entered_used)
+            + grown(&self.frames)
+            + grown(&self.candidates)
+            + grown(&self.moves)
+            + self.table.capacity() * if table_full { 18 } else { 6 };
         bytes as u64 + self.space.memory_bytes()
     }
 
