@@ -162,7 +162,7 @@ fn after_a_killed_harness_heal_leaves_nothing_behind() {
     assert!(!scene.is_cut());
     let history = scene.store.path().join("latest/history.jsonl");
     let history = std::fs::read_to_string(history).expect("it was begun");
-    assert!(history.contains("\"f\":\"start-partition\""));
+    assert!(history.contains("\"type\":\"invoke\""));
 }
 
 #[test]
