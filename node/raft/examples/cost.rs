@@ -58,7 +58,9 @@ fn measure(batch: u64) -> f64 {
         settle(&mut nodes);
         let applied = nodes[0].commit();
         if applied.is_multiple_of(KEPT) || batch > 1 {
-            nodes.iter_mut().for_each(|node| compact(node, KEPT));
+            for node in &mut nodes {
+                compact(node, KEPT);
+            }
         }
     }
     began.elapsed().as_secs_f64() * 1e6 / ENTRIES as f64
