@@ -289,6 +289,9 @@ impl<'a> Generator<'a> {
                 cell.value = json!(format!("{text}{}", pending.argument.as_str().unwrap_or("")));
                 Outcome::Ok(pending.argument.clone())
             }
+            "add" if cell.items.contains(&pending.argument) => {
+                Outcome::Ok(pending.argument.clone())
+            }
             "enqueue" | "add" => {
                 cell.items.push(pending.argument.clone());
                 Outcome::Ok(pending.argument.clone())
