@@ -24,6 +24,10 @@ enum Action {
         /// How many nodes
         #[arg(long, default_value_t = 5, value_name = "N")]
         nodes: u16,
+        /// Give each node a disk of its own for /var/lib, of so many megabytes, for the faults
+        /// full-disk and power-cut
+        #[arg(long, value_name = "MB")]
+        disk: Option<u32>,
         #[command(flatten)]
         name: Name,
     },
@@ -60,8 +64,8 @@ struct Name {
 impl LabVerb {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self.action {
-            Action::Up { nodes, name } => {
-                let started = lab::up(&name.name, nodes)?;
+            Action::Up { nodes, disk, name } => {
+                let started = lab::up_with_disks(&name.name, nodes, disk)?;
                 let status = lab::status(&name.name)?;
                 let how = if started { "is up" } else { "was up already" };
                 let text = format!("lab {} {how} with {nodes} nodes", name.name);

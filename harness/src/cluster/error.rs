@@ -1,16 +1,25 @@
 //! What goes wrong with a cluster before the first command reaches a host.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why a cluster cannot be brought up, opened or taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The words after `--on` name nothing.
     #[error(
-        "there is no cluster {0:?}: expected lab, lab:NAME, vagrant, or an inventory file that exists"
+        "there is no cluster {0:?}: expected lab, lab:NAME, vagrant, ssh:NAME,NAME, or the path of an \
+         inventory"
     )]
     UnknownSelector(String),
+    /// An inventory that cannot be used.
+    #[error("{}: {what}", path.display())]
+    Inventory {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A lab makes namespaces, and only root may.
     #[error("a lab makes namespaces and a network, which takes root; type: sudo ordeal {verb}")]
     NotRoot {
@@ -29,6 +38,9 @@ pub enum ClusterError {
         /// The number that was asked for.
         asked: u16,
     },
+    /// A size that is no size for a disk.
+    #[error("a node's disk has from 16 to 65536 megabytes")]
+    BadDisk,
     /// The lab is up, but not as asked.
     #[error("lab {name} is up with {nodes} nodes; to change that: ordeal lab down --name {name}")]
     OtherSize {

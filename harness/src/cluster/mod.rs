@@ -5,10 +5,12 @@
 //! that a lab's network has to be entered before it can be reached.
 
 mod error;
+mod inventory;
 pub mod lab;
+mod vagrant;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,12 +80,31 @@ pub struct Ssh {
     pub config: Option<PathBuf>,
 }
 
-/// Opens the cluster that a selector names: `lab`, `lab:NAME`.
+/// Opens the cluster that a selector names: `lab`, `lab:NAME`, `vagrant`, `ssh:NAME,NAME…` from the
+/// user's own `ssh` configuration, or the path of an inventory.
 pub fn open(selector: &str) -> Result<Cluster, ClusterError> {
     match selector.split_once(':') {
         None if selector == "lab" => lab::open(lab::DEFAULT_NAME),
+        None if selector == "vagrant" => vagrant::open(),
         Some(("lab", name)) => lab::open(name),
+        Some(("ssh", names)) => inventory::open_ssh(names),
+        _ if Path::new(selector).is_file() => inventory::open(Path::new(selector)),
         _ => Err(ClusterError::UnknownSelector(selector.to_owned())),
+    }
+}
+
+impl Ssh {
+    /// The way to a host of which nothing but its name is known.
+    fn to(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            user: None,
+            port: None,
+            identity: None,
+            known_hosts: None,
+            jump: None,
+            config: None,
+        }
     }
 }
 

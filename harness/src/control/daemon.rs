@@ -10,6 +10,9 @@ use super::{Call, ControlError, Session};
 
 pub(crate) const SCRIPT: &str = include_str!("daemon.sh");
 
+/// What `again` does in the script, for a script that is no file: `$1` is the script.
+const AGAIN: &str = "xargs -0 -a \"$2.start\" sh -c \"$1\" ordeal start \"$2\"";
+
 /// Where pidfiles lie.
 const FOLDER: &str = "/run/ordeal/daemons";
 
@@ -81,6 +84,13 @@ impl Daemon {
             .chain(env)
             .chain(self.argv.iter().cloned());
         self.script(session, "start", arguments).await
+    }
+
+    /// Starts it as it was started before on this host, unless it runs.
+    pub async fn start_again(&self, session: &Session) -> Result<State, ControlError> {
+        let call = Call::script(AGAIN, [SCRIPT, &self.pidfile]);
+        session.run_with(call).await?;
+        self.status(session).await
     }
 
     /// Kills it (SIGKILL to its process group), and waits until nothing of it is left. Returns

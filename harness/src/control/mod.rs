@@ -29,6 +29,7 @@ use crate::cluster::{Cluster, Host};
 
 pub use error::{ControlError, Problem};
 pub use session::{Call, Output, Session};
+pub(crate) use upload::sha256;
 
 /// The sessions to all hosts of a cluster. They end with it.
 #[derive(Debug)]

@@ -68,20 +68,33 @@ impl<'a> Agent<'a> {
         let all = [verb, &fault]
             .into_iter()
             .chain(arguments.iter().map(String::as_str));
-        self.call(&all.collect::<Vec<_>>()).await?;
-        if verb == "partition" {
-            let addresses = arguments[1..].iter().map(String::as_str);
-            let answers = self
-                .call(&["probe"].into_iter().chain(addresses).collect::<Vec<_>>())
-                .await?;
-            if !answers.trim().is_empty() {
-                return Err(NemesisError::Ineffective {
-                    host: self.session.name().to_owned(),
-                    said: format!("it still hears {}", answers.trim().replace('\n', " ")),
-                });
-            }
+        let said = self.call(&all.collect::<Vec<_>>()).await.map_err(refusal)?;
+        if let ("drop", [_, share, addresses @ ..]) = (verb, arguments)
+            && share == "1"
+        {
+            self.probe(addresses).await?;
         }
-        Ok(Vec::new())
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+
+    /// Whether this host can be done that to; if not, the error says why.
+    pub(super) async fn can(&self, verb: &str) -> Result<(), NemesisError> {
+        self.call(&["can", verb]).await.map(drop).map_err(refusal)
+    }
+
+    /// Tries whether these addresses are really cut off from this host.
+    async fn probe(&self, addresses: &[String]) -> Result<(), NemesisError> {
+        let all = ["probe"]
+            .into_iter()
+            .chain(addresses.iter().map(String::as_str));
+        let answers = self.call(&all.collect::<Vec<_>>()).await?;
+        if answers.trim().is_empty() {
+            return Ok(());
+        }
+        Err(NemesisError::Ineffective {
+            host: self.session.name().to_owned(),
+            said: format!("it still hears {}", answers.trim().replace('\n', " ")),
+        })
     }
 
     /// Notes how to undo what is about to be done by other means.
@@ -114,6 +127,26 @@ impl<'a> Agent<'a> {
     pub(super) async fn unwatch(&self) -> Result<(), ControlError> {
         self.call(&["unwatch", self.tag]).await.map(drop)
     }
+}
+
+/// Tells apart what the agent says when it cannot from what it says when it fails.
+fn refusal(error: ControlError) -> NemesisError {
+    if let ControlError::Failed { host, said, .. } = &error {
+        let (host, said) = (host.clone(), said.as_str());
+        if let Some(said) = said.strip_prefix("unsupported: ") {
+            return NemesisError::Unsupported {
+                host,
+                said: said.to_owned(),
+            };
+        }
+        if let Some(said) = said.strip_prefix("busy: ") {
+            return NemesisError::Busy {
+                host,
+                said: said.to_owned(),
+            };
+        }
+    }
+    error.into()
 }
 
 /// The watchdogs on all hosts, and the task that tells them that we live.

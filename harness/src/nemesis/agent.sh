@@ -4,6 +4,11 @@
 #     chain FAMILY        remove the fault's chain of iptables rules
 #     resume PIDFILE      let a daemon go on
 #     start PIDFILE       start a daemon again, as it was started before
+#     end PIDFILE         end a helper of ours
+#     qdisc DEVICE        remove the traffic shaping of a device
+#     remove FILE         remove a file of ours
+#     mount KIND DEVICE PLACE     mount a file system again
+#     clock UPTIME NOW NTP        set the clock to what it would show (both in milliseconds)
 # A fault's ID is TAG-NUMBER, where TAG is one harness. `heal` carries such a file out, checks that
 # it worked, and removes it only then. The watchdog heals all of a TAG when the harness of that TAG
 # has not been heard of for a while; it counts its own seconds, because clocks may be under attack.
@@ -62,11 +67,78 @@ undo_chain() { # FAMILY
 # ---- undoing
 
 undo_resume() { # PIDFILE
-    sh "$home/daemon" resume "$1" >/dev/null 9>&-
+    sh "$home/daemon" resume "$1" >/dev/null
 }
 
 undo_start() { # PIDFILE
-    sh "$home/daemon" again "$1" >/dev/null 9>&- # a daemon must not keep the lock
+    sh "$home/daemon" again "$1" >/dev/null
+}
+
+undo_end() { # PIDFILE
+    sh "$home/daemon" kill "$1" >/dev/null && rm -f -- "$1.start"
+}
+
+undo_qdisc() { # DEVICE
+    tc qdisc del dev "$1" root 2>/dev/null
+    ! is_shaped "$1"
+}
+
+undo_remove() { # FILE
+    rm -f -- "$1" && [ ! -e "$1" ]
+}
+
+undo_mount() { # "KIND DEVICE PLACE"
+    set -- $1
+    mountpoint -q "$3" || mount -t "$1" "$2" "$3"
+}
+
+undo_clock() { # "UPTIME NOW NTP"
+    set -- $1
+    right=$(($2 + $(uptime_ms) - $1))
+    set_clock "$right" || return 1
+    [ "$3" != yes ] || timedatectl set-ntp true
+}
+
+# ---- what several verbs need
+
+is_shaped() { # DEVICE
+    case $(tc qdisc show dev "$1" 2>/dev/null) in *" d1: "*) ;; *) return 1 ;; esac
+}
+
+uptime_ms() {
+    read -r up _ </proc/uptime
+    echo "${up%.*}${up#*.}0"
+}
+
+now_ms() { date +%s%3N; }
+
+set_clock() { # MILLISECONDS; checked to the second
+    date -s "@$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" >/dev/null || return 1
+    off=$(($(now_ms) - $1))
+    [ "${off#-}" -lt 2000 ]
+}
+
+# Ends with the reason when this host cannot be done that to.
+can() { # VERB
+    case $1 in
+    shape)
+        unshare --net tc qdisc add dev lo root netem delay 1ms 2>/dev/null ||
+            fail "unsupported: this kernel has no netem; as root, if it has the module: modprobe sch_netem"
+        ;;
+    cut-power)
+        command -v xfs_io >/dev/null ||
+            fail "unsupported: xfs_io is not installed; type: apt-get install -y xfsprogs"
+        ;;
+    clock) # the bit CAP_SYS_TIME
+        [ $((0x$(sed -n 's/^CapEff:[^0-9a-f]*//p' /proc/self/status) >> 25 & 1)) = 1 ] ||
+            fail "unsupported: the clock may not be set here: in a lab it is the machine's"
+        ;;
+    esac
+}
+
+helper() { # ARGV...: runs in the background until the fault is healed
+    note "end $home/helpers/$id"
+    sh "$home/daemon" start "$home/helpers/$id" "$home/helpers/log" / "$@" >/dev/null
 }
 
 note() { # LINE...
@@ -79,8 +151,7 @@ heal() {
     healed=0
     while read -r what rest; do
         case $what in
-        chain) undo_chain "$rest" || healed=1 ;;
-        resume | start) "undo_$what" "$rest" || healed=1 ;;
+        chain | resume | start | end | qdisc | remove | mount | clock) "undo_$what" "$rest" || healed=1 ;;
         *) echo "no undo for $what" >&2; healed=1 ;;
         esac
     done <"$home/undo/$id"
@@ -100,21 +171,19 @@ heal_all() { # TAG
     return $all_healed
 }
 
-locked() { # one at a time, on this node
-    exec 9>"$home/lock" && flock 9
+# Runs a function while no other agent on this node does. What it starts does not keep the lock.
+locked() { # FUNCTION ARGS...
+    (
+        flock 9 && "$@" 9>&-
+    ) 9>"$home/lock"
 }
 
-mkdir -p "$home/undo" || exit 1
-case $verb in
-note) # ID LINE
-    id=$1
-    note "$2"
-    ;;
-partition) # ID CONTROL ADDRESS...
-    id=$1
-    control=$2
+# ---- the faults that take more than a line
+
+drop() { # CONTROL SHARE ADDRESS...
+    control=$1
+    share=$2
     shift 2
-    locked
     for family in 4 6; do
         used=
         for address; do [ "$(family_of "$address")" = $family ] && used=1; done
@@ -123,14 +192,164 @@ partition) # ID CONTROL ADDRESS...
         new_chain $family "ORDEAL-$id" "$control" || fail "cannot make the chain ORDEAL-$id"
     done
     for address; do
-        rules "$(family_of "$address")" -A "ORDEAL-$id" -s "$address" -j DROP || exit 1
-    done
-    for address; do
         family=$(family_of "$address")
-        has $family -C INPUT -j ORDEAL && has $family -C ORDEAL -j "ORDEAL-$id" &&
-            has $family -C "ORDEAL-$id" -s "$address" -j DROP ||
-            fail "the rule against $address is not there"
+        chance=
+        [ "$share" = 1 ] || chance="-m statistic --mode random --probability $share"
+        rules "$family" -A "ORDEAL-$id" -s "$address" $chance -j DROP || exit 1
+        has "$family" -C INPUT -j ORDEAL && has "$family" -C ORDEAL -j "ORDEAL-$id" || fail "the chain is not in use"
+        case $(has "$family" -S "ORDEAL-$id") in
+        *"-s $address/"*DROP*) ;;
+        *) fail "the rule against $address is not there" ;;
+        esac
     done
+}
+
+# Shapes what goes to the other nodes, and nothing else: band 4 of our own queue is theirs alone.
+shape() { # NETEM-ARGUMENT... -- ADDRESS...
+    netem=
+    while [ "$1" != -- ]; do
+        netem="$netem $1"
+        shift
+    done
+    shift
+    can shape
+    device=$(ip -o route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+    [ "$device" ] || fail "there is no route to $1"
+    ! is_shaped "$device" || fail "busy: another packet fault is on $device"
+    note "qdisc $device"
+    tc qdisc replace dev "$device" root handle d1: prio bands 4 || exit 1
+    tc qdisc add dev "$device" parent d1:4 handle d2: netem $netem || exit 1
+    for address; do
+        case $(family_of "$address") in
+        6) tc filter add dev "$device" parent d1: protocol ipv6 prio 2 u32 match ip6 dst "$address/128" flowid d1:4 ;;
+        *) tc filter add dev "$device" parent d1: protocol ip prio 1 u32 match ip dst "$address/32" flowid d1:4 ;;
+        esac || exit 1
+    done
+    case $(tc qdisc show dev "$device") in *"netem d2: "*) ;; *) fail "the queue is not there" ;; esac
+}
+
+fill() { # FOLDER MB_MAX
+    free=$(df -Pm -- "$1" | awk 'NR == 2 {print $4}')
+    [ "$free" ] && [ "$free" -le "$2" ] ||
+        fail "unsupported: ${free:-?} MB are free in $1, and at most $2 may be filled: give the data a small disk of its own (ordeal lab up --disk 256)"
+    note "remove $1/.ordeal-ballast.$id"
+    for block in 1M 4k 512; do
+        dd if=/dev/zero bs=$block oflag=append conv=notrunc of="$1/.ordeal-ballast.$id" 2>/dev/null
+    done
+    if head -c 65536 /dev/zero >"$1/.ordeal-try.$id" 2>/dev/null; then full=; else full=1; fi
+    rm -f -- "$1/.ordeal-try.$id"
+    [ "$full" ] || fail "$1 is not full"
+}
+
+# Loses what was not synced, as a power cut does: the file system is shut down without writing its
+# log, and mounted again. The daemon dies in between.
+cut_power() { # PIDFILE FOLDER
+    can cut-power
+    set -- "$1" $(df --output=source,target,fstype -- "$2" | tail -n 1)
+    [ "${3:-/}" != / ] ||
+        fail "unsupported: the data is on the root file system: give it a disk of its own (ordeal lab up --disk 256)"
+    note "mount $4 $2 $3" "start $1"
+    xfs_io -x -c shutdown "$3" || fail "unsupported: the file system on $3 ($4) cannot be shut down"
+    sh "$home/daemon" kill "$1" >/dev/null || exit 1
+    umount "$3" && mount -t "$4" "$2" "$3" || fail "$3 cannot be mounted again"
+    echo "what was not synced in $3 is lost"
+}
+
+damage() { # PIDFILE FILES truncate|flip PER_MILLE BYTES
+    note "start $1"
+    sh "$home/daemon" kill "$1" >/dev/null || exit 1
+    IFS=
+    file=$(ls -1td -- $2 2>/dev/null | head -n 1)
+    unset IFS
+    [ -f "$file" ] || fail "there is no file $2"
+    size=$(stat -c %s -- "$file")
+    [ "$size" -gt 0 ] || fail "$file is empty"
+    case $3 in
+    truncate)
+        left=$((size > $5 ? size - $5 : 0))
+        truncate -s "$left" -- "$file" || exit 1
+        echo "$file was cut from $size to $left bytes"
+        ;;
+    flip)
+        at=$((size * $4 / 1000))
+        old=$(($(od -An -tu1 -j "$at" -N 1 -- "$file")))
+        printf "\\$(printf %03o $((old ^ 4)))" | dd of="$file" bs=1 seek="$at" conv=notrunc 2>/dev/null
+        [ "$(($(od -An -tu1 -j "$at" -N 1 -- "$file")))" = $((old ^ 4)) ] || fail "$file did not change"
+        echo "one bit of byte $at of $size was flipped in $file"
+        ;;
+    esac
+    sync "$file"
+}
+
+mkdir -p "$home/undo" "$home/helpers" || exit 1
+case $verb in
+note) # ID LINE
+    id=$1
+    note "$2"
+    ;;
+can) # VERB
+    can "$1"
+    ;;
+drop) # ID CONTROL SHARE ADDRESS...: a share of 1 is a partition
+    id=$1
+    shift
+    locked drop "$@"
+    ;;
+shape) # ID NETEM-ARGUMENT... -- ADDRESS...
+    id=$1
+    shift
+    locked shape "$@"
+    ;;
+pulse) # ID PIDFILE STOP GO: the daemon stands still again and again, for so many seconds
+    id=$1
+    sh "$home/daemon" status "$2" | grep -q '^running' || fail "it does not run"
+    helper sh -c 'while :; do
+        sh "$1" pause "$2" && sleep "$3"
+        sh "$1" resume "$2"
+        sleep "$4"
+    done' pulse "$home/daemon" "$2" "$3" "$4" || exit 1
+    note "resume $2"
+    ;;
+burn) # ID THREADS (0: as many as there are processors)
+    id=$1
+    threads=$2
+    [ "$threads" -gt 0 ] || threads=$(nproc)
+    helper sh -c 'n=$1
+        while [ "$n" -gt 1 ]; do
+            (while :; do :; done) &
+            n=$((n - 1))
+        done
+        while :; do :; done' burn "$threads"
+    ;;
+memory) # ID MB
+    id=$1
+    free=$(awk '$1 == "MemAvailable:" {print int($2 / 1024)}' /proc/meminfo)
+    [ "$free" -gt $(($2 + 64)) ] || fail "unsupported: only $free MB of memory are free"
+    note "remove /dev/shm/ordeal.$id"
+    head -c "$2"M /dev/zero >"/dev/shm/ordeal.$id"
+    ;;
+fill) # ID FOLDER MB_MAX
+    id=$1
+    shift
+    fill "$@"
+    ;;
+cut-power) # ID PIDFILE FOLDER
+    id=$1
+    shift
+    cut_power "$@"
+    ;;
+damage) # ID PIDFILE FILES HOW PER_MILLE BYTES
+    id=$1
+    shift
+    damage "$@"
+    ;;
+clock) # ID MILLISECONDS
+    id=$1
+    can clock
+    ntp=$(timedatectl show -p NTP --value 2>/dev/null)
+    note "clock $(uptime_ms) $(now_ms) ${ntp:-no}"
+    [ "$ntp" != yes ] || timedatectl set-ntp false || exit 1
+    set_clock $(($(now_ms) + $2)) || fail "the clock does not show what it was set to"
     ;;
 probe) # ADDRESS...: prints the addresses that still answer
     for address; do
@@ -141,12 +360,10 @@ probe) # ADDRESS...: prints the addresses that still answer
     ;;
 heal) # ID
     id=$1
-    locked
-    heal
+    locked heal
     ;;
 heal-all) # TAG
-    locked
-    heal_all "$1"
+    locked heal_all "$1"
     ;;
 outstanding)
     ls "$home/undo"
@@ -170,7 +387,7 @@ watchdog) # TAG SECONDS
         last=$lease
         if [ "$silent" -ge "$2" ]; then
             echo "no word from harness $1 for $2 s: healing"
-            (locked && heal_all "$1") && rm -f -- "$home/lease.$1"
+            locked heal_all "$1" && rm -f -- "$home/lease.$1"
         fi
         sleep 1
     done

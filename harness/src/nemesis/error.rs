@@ -27,12 +27,34 @@ pub enum NemesisError {
         nodes: usize,
     },
     /// The fault is about a daemon, and on this host there is none that we started.
-    #[error("host {host} has no daemon to {action}: deploy the system first")]
+    #[error("host {host} has no daemon that ordeal started there: deploy the system first")]
     NoDaemon {
         /// The host.
         host: String,
-        /// What was to be done.
-        action: &'static str,
+    },
+    /// This host cannot be done that to.
+    #[error("host {host}: {said}")]
+    Unsupported {
+        /// The host.
+        host: String,
+        /// Why, and what would help.
+        said: String,
+    },
+    /// Another fault is in the way.
+    #[error("host {host}: {said}")]
+    Busy {
+        /// The host.
+        host: String,
+        /// Which.
+        said: String,
+    },
+    /// The fault was gone before it was healed: a watchdog did not hear of us, or the host went down.
+    #[error("fault {id} ended by itself on {hosts}, before it was healed")]
+    EndedEarly {
+        /// Its number.
+        id: u64,
+        /// Where.
+        hosts: String,
     },
     /// We cannot cut a host off without cutting ourselves off.
     #[error(
@@ -74,6 +96,9 @@ impl NemesisError {
     /// Whether nothing is wrong but the moment: there was no leader, or nobody left to torment.
     /// The fault was not installed, and another time it may be.
     pub fn is_only_bad_timing(&self) -> bool {
-        matches!(self, Self::NoLeader | Self::NobodyLeft(_))
+        matches!(
+            self,
+            Self::NoLeader | Self::NobodyLeft(_) | Self::Busy { .. }
+        )
     }
 }

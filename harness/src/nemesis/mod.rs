@@ -17,12 +17,26 @@
 
 mod aftermath;
 mod agent;
+mod busy;
+mod clock;
+mod damage;
+mod delay;
+mod duplicate;
 mod error;
 mod fault;
+mod full_disk;
 mod kill;
+mod loss;
+mod memory;
+mod netem;
 mod partition;
 mod pause;
 mod plan;
+mod power_cut;
+mod rate;
+mod reorder;
+mod restart;
+mod slow;
 mod stop;
 mod target;
 
@@ -43,9 +57,22 @@ use crate::journal::{Entry, Journal};
 
 pub use aftermath::{Aftermath, heal_outstanding, heal_tag};
 use agent::{Agent, Watch};
+pub use busy::Busy;
+pub use clock::Clock;
+pub use damage::{Damage, Harm};
+pub use delay::Delay;
+pub use duplicate::Duplicate;
 pub use error::NemesisError;
 pub use fault::Fault;
+pub use full_disk::FullDisk;
+pub use loss::Loss;
+pub use memory::Memory;
 pub use partition::{Grudge, Partition, Shape};
+pub use power_cut::PowerCut;
+pub use rate::Rate;
+pub use reorder::Reorder;
+pub use restart::Restart;
+pub use slow::Slow;
 pub use target::Target;
 
 pub(crate) use plan::{Action, Plan, View};
@@ -94,8 +121,6 @@ pub struct Healed {
     pub id: u64,
     /// Packets that its rules have dropped: proof that it did something.
     pub dropped_packets: u64,
-    /// Hosts where somebody else had healed it before.
-    pub early: Vec<String>,
 }
 
 impl Nemesis {
@@ -123,6 +148,20 @@ impl Nemesis {
     pub async fn prepare(&self) -> Result<(), NemesisError> {
         let start = || Watch::start(Arc::clone(&self.control), self.tag.clone());
         self.watch.get_or_try_init(start).await.map(drop)
+    }
+
+    /// Tries whether every host can be done that to, so that a run need not find out halfway.
+    pub async fn can(&self, fault: &Fault) -> Result<(), NemesisError> {
+        self.prepare().await?;
+        let Some(verb) = fault.needs() else {
+            return Ok(());
+        };
+        let asking = self
+            .control
+            .names()
+            .iter()
+            .map(async |host| self.agent(host).can(verb).await);
+        join_all(asking).await.into_iter().collect()
     }
 
     /// Installs a fault, and verifies that it is there. On an error nothing of it is left, unless
@@ -167,7 +206,7 @@ impl Nemesis {
                     .fold(installed.description, |all, note| all + "; " + &note),
                 ..installed
             }),
-            Err(error) => match self.heal(id).await {
+            Err(error) => match self.undo(id).await {
                 Ok(_) => Err(error),
                 Err(heal) => Err(NemesisError::Stuck {
                     install: Box::new(error),
@@ -177,23 +216,38 @@ impl Nemesis {
         }
     }
 
-    /// Heals a fault, and verifies that it is gone.
+    /// Heals a fault, and verifies that it is gone. That it was gone already is an error, because
+    /// then it did not last as long as everyone thinks; it is struck from the list all the same.
     pub async fn heal(&self, id: u64) -> Result<Healed, NemesisError> {
+        let (healed, early) = self.undo(id).await?;
+        if early.is_empty() {
+            return Ok(healed);
+        }
+        Err(NemesisError::EndedEarly {
+            id,
+            hosts: early.join(", "),
+        })
+    }
+
+    /// Undoes a fault. Returns the hosts, too, where nothing was to be undone.
+    async fn undo(&self, id: u64) -> Result<(Healed, Vec<String>), NemesisError> {
         let active = self.active.lock().get(&id).cloned();
         let hosts = active.ok_or(NemesisError::NoSuchFault(id))?.hosts();
         let undoing = hosts
             .iter()
             .map(async |host| self.agent(host).heal(id).await);
-        let mut healed = Healed {
-            id,
-            dropped_packets: 0,
-            early: Vec::new(),
-        };
-        let mut failed = None;
+        let (mut healed, mut early, mut failed) = (
+            Healed {
+                id,
+                dropped_packets: 0,
+            },
+            Vec::new(),
+            None,
+        );
         for (host, undone) in hosts.iter().zip(join_all(undoing).await) {
             match undone {
                 Ok(Undone::Now { dropped_packets }) => healed.dropped_packets += dropped_packets,
-                Ok(Undone::Before) => healed.early.push(host.clone()),
+                Ok(Undone::Before) => early.push(host.clone()),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -202,7 +256,7 @@ impl Nemesis {
         }
         self.active.lock().remove(&id);
         self.journal.lock().healed(id)?;
-        Ok(healed)
+        Ok((healed, early))
     }
 
     /// Heals all faults that are there, the last one first, and says for each how it went.
@@ -255,6 +309,11 @@ impl Nemesis {
             },
             learners: Vec::new(),
             down,
+            pidfiles: self
+                .daemons
+                .iter()
+                .map(|(host, daemon)| (host.clone(), daemon.pidfile.clone()))
+                .collect(),
         })
     }
 
@@ -269,13 +328,11 @@ impl Nemesis {
         }
     }
 
-    fn daemon(&self, host: &str, action: &Action) -> Result<&Daemon, NemesisError> {
-        self.daemons
-            .get(host)
-            .ok_or_else(|| NemesisError::NoDaemon {
-                host: host.to_owned(),
-                action: action.name(),
-            })
+    fn daemon(&self, host: &str) -> Result<&Daemon, NemesisError> {
+        let daemon = self.daemons.get(host);
+        daemon.ok_or_else(|| NemesisError::NoDaemon {
+            host: host.to_owned(),
+        })
     }
 
     fn session(&self, host: &str) -> &Session {
@@ -292,42 +349,52 @@ impl Nemesis {
     /// Does one thing to one host, verified. Returns what is worth telling.
     async fn act(&self, id: u64, host: &str, action: &Action) -> Result<Vec<String>, NemesisError> {
         let session = self.session(host);
+        let agent = self.agent(host);
         match action {
-            Action::Agent { verb, arguments } => {
-                return self.agent(host).install(verb, id, arguments).await;
+            Action::Agent { verb, arguments } | Action::EndByAgent { verb, arguments } => {
+                return agent.install(verb, id, arguments).await;
             }
             Action::Kill => {
-                let daemon = self.daemon(host, action)?;
-                self.agent(host)
-                    .note(id, &format!("start {}", daemon.pidfile))
-                    .await?;
+                let daemon = self.daemon(host)?;
+                agent.note(id, &format!("start {}", daemon.pidfile)).await?;
                 if !daemon.kill(session).await? {
                     return Ok(vec![format!("{host} was not running")]);
                 }
             }
-            Action::Stop => {
-                let daemon = self.daemon(host, action)?;
-                self.agent(host)
-                    .note(id, &format!("start {}", daemon.pidfile))
-                    .await?;
-                if let Err(error) = daemon.stop(session, STOP_GRACE).await {
-                    if error.is_connection() {
-                        return Err(error.into());
-                    }
-                    daemon.kill(session).await?;
-                    let note = format!("{host} did not end within {STOP_GRACE:?} and was killed");
-                    return Ok(vec![note]);
-                }
+            Action::Stop => return self.stop(id, host).await,
+            Action::Restart { after } => {
+                sleep(*after).await;
+                let notes = self.stop(id, host).await?;
+                self.daemon(host)?.start_again(session).await?;
+                return Ok(notes);
             }
             Action::Pause => {
-                let daemon = self.daemon(host, action)?;
-                self.agent(host)
+                let daemon = self.daemon(host)?;
+                agent
                     .note(id, &format!("resume {}", daemon.pidfile))
                     .await?;
                 daemon.pause(session).await?;
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Asks a daemon to end; kills it when it does not.
+    async fn stop(&self, id: u64, host: &str) -> Result<Vec<String>, NemesisError> {
+        let (session, daemon) = (self.session(host), self.daemon(host)?);
+        self.agent(host)
+            .note(id, &format!("start {}", daemon.pidfile))
+            .await?;
+        match daemon.stop(session, STOP_GRACE).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) if error.is_connection() => Err(error.into()),
+            Err(_) => {
+                daemon.kill(session).await?;
+                Ok(vec![format!(
+                    "{host} did not end within {STOP_GRACE:?} and was killed"
+                )])
+            }
+        }
     }
 }
 

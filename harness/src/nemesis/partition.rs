@@ -100,11 +100,11 @@ impl Partition {
                 .map(|name| view.address(name).map(|address| address.to_string()))
                 .collect::<Result<Vec<_>, _>>()?;
             let control = view.control_of(node)?.to_string();
-            let arguments = [control].into_iter().chain(addresses).collect();
+            let arguments = [control, "1".into()].into_iter().chain(addresses).collect();
             actions.push((
                 node.clone(),
                 Action::Agent {
-                    verb: "partition",
+                    verb: "drop",
                     arguments,
                 },
             ));

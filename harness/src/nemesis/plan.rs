@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Grudge, NemesisError};
 
@@ -16,6 +17,8 @@ pub(crate) struct View {
     pub(crate) learners: Vec<String>,
     /// Nodes whose daemon a fault holds down.
     pub(crate) down: BTreeSet<String>,
+    /// The file with the number of each node's daemon.
+    pub(crate) pidfiles: BTreeMap<String, String>,
 }
 
 impl View {
@@ -35,6 +38,19 @@ impl View {
                 name: name.to_owned(),
                 nodes: self.nodes.join(", "),
             })
+    }
+
+    /// The addresses of all nodes but one.
+    pub(crate) fn others(&self, name: &str) -> Vec<String> {
+        let others = self.addresses.iter().filter(|(other, _)| *other != name);
+        others.map(|(_, address)| address.to_string()).collect()
+    }
+
+    pub(crate) fn pidfile(&self, name: &str) -> Result<&str, NemesisError> {
+        let pidfile = self.pidfiles.get(name).map(String::as_str);
+        pidfile.ok_or_else(|| NemesisError::NoDaemon {
+            host: name.to_owned(),
+        })
     }
 
     /// The address that a node must go on listening to. It may not be a node's own, or cutting
@@ -108,26 +124,27 @@ pub(crate) enum Action {
         verb: &'static str,
         arguments: Vec<String>,
     },
+    /// The same, and the daemon is dead until it is healed.
+    EndByAgent {
+        verb: &'static str,
+        arguments: Vec<String>,
+    },
     /// The daemon is killed; undone by starting it.
     Kill,
     /// The daemon is asked to end; undone by starting it.
     Stop,
+    /// The daemon is asked to end, and started again, after a while.
+    Restart { after: Duration },
     /// The daemon is stopped where it stands.
     Pause,
 }
 
 impl Action {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Agent { verb, .. } => verb,
-            Self::Kill => "kill",
-            Self::Stop => "stop",
-            Self::Pause => "pause",
-        }
-    }
-
     /// Whether the daemon does nothing while it lasts.
     pub(crate) fn holds_daemon(&self) -> bool {
-        matches!(self, Self::Kill | Self::Stop | Self::Pause)
+        matches!(
+            self,
+            Self::Kill | Self::Stop | Self::Pause | Self::EndByAgent { .. }
+        )
     }
 }

@@ -43,6 +43,16 @@ impl Target {
         "learners",
     ];
 
+    /// What is meant when nothing is said: a random node.
+    pub(super) fn one() -> Self {
+        Self::One
+    }
+
+    /// What is meant when nothing is said of something that goes round: all nodes.
+    pub(super) fn all() -> Self {
+        Self::All
+    }
+
     fn of_word(word: &str) -> Option<Self> {
         Some(match word {
             "one" => Self::One,
@@ -70,17 +80,12 @@ impl Target {
     }
 
     /// Whether it takes knowing who leads.
-    pub fn asks_for_leader(&self) -> bool {
+    pub(super) fn asks_for_leader(&self) -> bool {
         matches!(self, Self::Leader | Self::Followers)
     }
 
-    /// Whether it takes knowing who votes.
-    pub fn asks_for_members(&self) -> bool {
-        matches!(self, Self::Learners)
-    }
-
     /// The names it has that are not among these.
-    pub fn unknown<'a>(&'a self, nodes: &[String]) -> Vec<&'a str> {
+    pub(super) fn unknown<'a>(&'a self, nodes: &[String]) -> Vec<&'a str> {
         let Self::Names(names) = self else {
             return Vec::new();
         };

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod scene;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -38,6 +40,11 @@ pub(crate) struct Lab {
 impl Lab {
     /// Brings a lab up; `None`, with a word to whoever reads the log, where there is no root.
     pub(crate) fn up(test: &str, nodes: u16) -> Option<Self> {
+        Self::up_with(test, nodes, &[])
+    }
+
+    /// The same, with more arguments for `ordeal lab up`.
+    pub(crate) fn up_with(test: &str, nodes: u16, more: &[&str]) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("SKIPPED {test}: a lab takes root; type: sudo -E cargo test");
             return None;
@@ -45,7 +52,7 @@ impl Lab {
         let lab = Self {
             name: format!("t{}-{test}", std::process::id()),
         };
-        lab.succeed(&["lab", "up", "--nodes", &nodes.to_string()]);
+        lab.succeed(&[&["lab", "up", "--nodes", &nodes.to_string()], more].concat());
         Some(lab)
     }
 

@@ -21,6 +21,9 @@
 //! `/tmp` and `/dev/shm` are tmpfs, as on any host. A node's root may not set the clock, load
 //! modules or reboot: those are the machine's.
 //!
+//! With `--disk`, `/var/lib` is a small ext4 of the node's own in a file on that disk: it can be
+//! filled up, and can lose what was not synced.
+//!
 //! Killing a node's init is a power cut: the node is gone, its disk is not.
 
 mod control;
@@ -65,9 +68,12 @@ const POLL: Duration = Duration::from_millis(5);
 const UNSEEN_MAX: u32 = 5;
 
 /// What is on disk about a lab that is up.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
     nodes: u16,
+    /// The size of each node's own disk for `/var/lib`; without it, a folder of the machine's.
+    #[serde(default)]
+    disk_mb: Option<u32>,
 }
 
 /// What can be seen of a lab.
@@ -186,10 +192,19 @@ fn hosts(nodes: u16) -> String {
 ///
 /// A lab that is up in part (something was killed) is taken down first.
 pub fn up(name: &str, nodes: u16) -> Result<bool, ClusterError> {
+    up_with_disks(name, nodes, None)
+}
+
+/// The same, where each node gets a disk of its own for `/var/lib`, of so many megabytes: one that
+/// can be filled up and can lose power.
+pub fn up_with_disks(name: &str, nodes: u16, disk_mb: Option<u32>) -> Result<bool, ClusterError> {
     let lab = Lab::named(name)?;
     require_root("lab up")?;
     if !(1..=NODES_MAX).contains(&nodes) {
         return Err(ClusterError::BadSize { asked: nodes });
+    }
+    if disk_mb.is_some_and(|size| !(16..=65_536).contains(&size)) {
+        return Err(ClusterError::BadDisk);
     }
     if let Some(tool) = TOOLS.into_iter().find(|tool| !installed(tool)) {
         return Err(ClusterError::MissingTool(tool));
@@ -205,24 +220,24 @@ pub fn up(name: &str, nodes: u16) -> Result<bool, ClusterError> {
         }
         _ => tear_down(&lab)?,
     };
-    let built = build(&lab, nodes);
+    let built = build(&lab, &Record { nodes, disk_mb });
     if built.is_err() {
         tear_down(&lab)?;
     }
     built.map(|()| true)
 }
 
-fn build(lab: &Lab, nodes: u16) -> Result<(), ClusterError> {
+fn build(lab: &Lab, record: &Record) -> Result<(), ClusterError> {
     let run = lab.run();
     fs::create_dir_all(&run).map_err(ClusterError::path("create", &run))?;
-    keys::generate(&run, nodes)?;
-    let record = serde_json::to_vec(&Record { nodes }).expect("a record is plain data");
+    keys::generate(&run, record.nodes)?;
     let path = run.join("lab.json");
-    fs::write(&path, record).map_err(ClusterError::path("write", &path))?;
+    let text = serde_json::to_vec(record).expect("a record is plain data");
+    fs::write(&path, text).map_err(ClusterError::path("write", &path))?;
 
     let path = run.join("log");
     let log = fs::File::create(&path).map_err(ClusterError::path("create", &path))?;
-    let mut starter = processes::command(Step::EnterControl, &lab.name, &nodes.to_string())?
+    let mut starter = processes::command(Step::EnterControl, &lab.name, &record.nodes.to_string())?
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(ClusterError::path("open", &path))?)
         .stderr(log)
@@ -340,13 +355,11 @@ pub fn open(name: &str) -> Result<Cluster, ClusterError> {
         id,
         address: node.address,
         ssh: Ssh {
-            host: node.address.to_string(),
             user: Some("root".into()),
             port: Some(22),
             identity: Some(lab.run().join("key")),
             known_hosts: Some(lab.run().join("known_hosts")),
-            jump: None,
-            config: None,
+            ..Ssh::to(&node.address.to_string())
         },
     });
     Ok(Cluster {

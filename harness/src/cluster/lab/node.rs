@@ -25,6 +25,9 @@ const ON_DISK: [&str; 8] = [
     "/var/log", "/var/tmp", "/root", "/home", "/opt", "/srv", "/mnt", "/var/lib",
 ];
 
+/// Where daemons keep their data.
+const DATA: &str = "/var/lib";
+
 /// What a node writes to in memory.
 const IN_MEMORY: [(&str, &str); 3] = [
     ("/run", "mode=0755"),
@@ -71,7 +74,7 @@ pub(super) fn enter(lab: &Lab, id: u16) -> Result<(), ClusterError> {
 
 /// A node's init: arrange the file system, then keep an `sshd` running and bury the dead.
 pub(super) fn init(lab: &Lab, id: u16) -> Result<(), ClusterError> {
-    let nodes = lab.record().map_or(id, |record| record.nodes);
+    let record = lab.record().unwrap_or_default();
     let host_key = read(&lab.run().join(format!("host_key.{id}")))?;
     let client_key = read(&lab.run().join("key.pub"))?;
     let passwd = read(Path::new("/etc/passwd"))?;
@@ -79,11 +82,12 @@ pub(super) fn init(lab: &Lab, id: u16) -> Result<(), ClusterError> {
     nix::unistd::sethostname(node_name(id))
         .map_err(|errno| ClusterError::failed("cannot set the host name", errno.desc()))?;
     std::env::set_current_dir("/").map_err(ClusterError::io("cannot go to /"))?;
-    arrange_file_system(lab, id)?;
+    // Held open for as long as the node lives, so that unmounting does not take the disk away.
+    let _disk = arrange_file_system(lab, id, record.disk_mb)?;
     for folder in ["/run/sshd", "/run/lock", ETC] {
         fs::create_dir_all(folder).map_err(ClusterError::path("create", Path::new(folder)))?;
     }
-    own_file("hosts", &super::hosts(nodes), 0o644)?;
+    own_file("hosts", &super::hosts(record.nodes), 0o644)?;
     own_file("hostname", &format!("{}\n", node_name(id)), 0o644)?;
     own_file("resolv.conf", "# A lab has no name server.\n", 0o644)?;
     own_file("shadow", &shadow(&passwd), 0o600)?;
@@ -126,13 +130,23 @@ fn start_sshd() -> Result<Child, ClusterError> {
 }
 
 /// Gives the node its own places to write to, and makes all else that is mounted read-only.
-fn arrange_file_system(lab: &Lab, id: u16) -> Result<(), ClusterError> {
+fn arrange_file_system(
+    lab: &Lab,
+    id: u16,
+    disk_mb: Option<u32>,
+) -> Result<Option<fs::File>, ClusterError> {
     mount_proc()?;
     let machine = mount_points();
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount_new("sysfs", "/sys", plain | MsFlags::MS_NOEXEC, None)?;
-    for place in ON_DISK {
-        bind_from_disk(lab, id, Path::new(place))?;
+    let mut disk = None;
+    for place in ON_DISK.map(Path::new) {
+        match disk_mb {
+            Some(size_mb) if place == Path::new(DATA) => {
+                disk = Some(mount_own_disk(lab, id, size_mb)?);
+            }
+            _ => bind_from_disk(lab, id, place)?,
+        }
     }
     for (place, options) in IN_MEMORY {
         mount_new("tmpfs", place, plain, Some(options))?;
@@ -158,7 +172,7 @@ fn arrange_file_system(lab: &Lab, id: u16) -> Result<(), ClusterError> {
         }
         make_read_only(&place)?;
     }
-    Ok(())
+    Ok(disk)
 }
 
 fn mount_points() -> Vec<PathBuf> {
@@ -180,6 +194,45 @@ fn bind_from_disk(lab: &Lab, id: u16, place: &Path) -> Result<(), ClusterError> 
     fs::set_permissions(&own, original.permissions())
         .map_err(ClusterError::path("set the permissions of", &own))?;
     bind(&own, place)
+}
+
+/// Mounts a file system of the node's own at [`DATA`], from a file on the machine's disk. The kernel
+/// frees the loop device by itself when neither the mount nor the returned file is left.
+fn mount_own_disk(lab: &Lab, id: u16, size_mb: u32) -> Result<fs::File, ClusterError> {
+    let folder = lab.disk().join(node_name(id));
+    fs::create_dir_all(&folder).map_err(ClusterError::path("create", &folder))?;
+    // Seen through a mount of its own, which the tmpfs on /run covers later: a file that is open
+    // for writing would keep the machine's root from being made read-only.
+    bind(&folder, Path::new("/run"))?;
+    let image = Path::new("/run/disk.img");
+    fs::File::create(image)
+        .and_then(|file| file.set_len(u64::from(size_mb) << 20))
+        .map_err(ClusterError::path("create", image))?;
+    run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[image])?;
+    run("mount", &["-o", "loop"], &[image, Path::new(DATA)])?;
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let device = table
+        .lines()
+        .rev()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(1) == Some(&DATA))
+        .map(|fields| PathBuf::from(fields[0]))
+        .ok_or_else(|| ClusterError::failed("the node's disk", "it is not mounted"))?;
+    fs::File::open(&device).map_err(ClusterError::path("open", &device))
+}
+
+fn run(program: &str, options: &[&str], paths: &[&Path]) -> Result<(), ClusterError> {
+    let output = Command::new(program)
+        .args(options)
+        .args(paths)
+        .env("PATH", PATH)
+        .output()
+        .map_err(ClusterError::io(format!("cannot run {program}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(ClusterError::failed(program, said.trim()))
 }
 
 fn make_read_only(place: &Path) -> Result<(), ClusterError> {
