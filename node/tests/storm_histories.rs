@@ -4,6 +4,8 @@
 //! knows from within. Here nothing is known but the histories. `ORDEAL_SEED=n` replays one seed;
 //! `ORDEAL_SEEDS=n` runs so many.
 
+// Not every test of the storm looks at all of it.
+#[allow(dead_code)]
 #[path = "../raft/tests/simulation/storm/mod.rs"]
 mod storm;
 

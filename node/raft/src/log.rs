@@ -304,20 +304,20 @@ mod tests {
     #[test]
     fn an_overwritten_write_vouches_for_nothing_it_lost() {
         let mut log = Log::restored(Position::default(), entries(1..=4, 1));
-        entries(5..=7, 2)
-            .into_iter()
-            .for_each(|entry| log.append(entry));
+        for entry in entries(5..=7, 2) {
+            log.append(entry);
+        }
         assert_eq!(log.take_unwritten().entries.len(), 3);
         // Another leader overwrites them, and a third one puts the very same entries back.
         log.truncate(6);
-        entries(6..=6, 3)
-            .into_iter()
-            .for_each(|entry| log.append(entry));
+        for entry in entries(6..=6, 3) {
+            log.append(entry);
+        }
         assert_eq!(log.take_unwritten().truncate_from, Some(6));
         log.truncate(6);
-        entries(6..=7, 2)
-            .into_iter()
-            .for_each(|entry| log.append(entry));
+        for entry in entries(6..=7, 2) {
+            log.append(entry);
+        }
         assert_eq!(log.take_unwritten().truncate_from, Some(6));
 
         log.write_done();

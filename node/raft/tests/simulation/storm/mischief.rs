@@ -42,13 +42,16 @@ impl Default for Mischief {
     }
 }
 
+/// What may happen to a cluster.
+type Happen = fn(&mut Cluster);
+
 impl Cluster {
     /// One thing happens, and the next is on its way.
     pub(crate) fn mischief(&mut self) {
         let all = self.setup.mischief.clone();
         let next = self.rng.random_range(20_000..all.pause_max_us);
         self.schedule(next, Event::Mischief);
-        let choices: [(u32, fn(&mut Cluster)); 10] = [
+        let choices: [(u32, Happen); 10] = [
             (all.crash, Cluster::crash_some),
             (all.partition, Cluster::partition),
             (all.mend, |it| it.network.mend()),
