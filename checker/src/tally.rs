@@ -2,7 +2,7 @@
 //!
 //! These checks ([`set`](crate::set), [`queue`](crate::queue) and the like) are not searches: each is
 //! one pass over a history and counts what must not be. They say what they found as data; the
-//! sentences are in [`wording`](crate::wording).
+//! sentences are in [`wording`](mod@crate::wording).
 
 use hashbrown::HashMap;
 use serde_json::{Map, Value};

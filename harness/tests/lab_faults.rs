@@ -167,7 +167,7 @@ fn a_disk_fills_up_and_loses_what_was_not_synced() {
         let mut scene = Scene::new(cluster, control).await;
         let n1 = scene.control.host("n1").clone();
         let full = scene.install(r#"{"full-disk": {"on": "n1"}}"#).await;
-        let write = "head -c 100000 /dev/zero 2>&1 >/var/lib/idle/data; sync /var/lib/idle/data";
+        let write = "head -c 100000 /dev/zero >/var/lib/idle/data && sync /var/lib/idle/data";
         let said = n1.run(["sh", "-c", write]).await.expect_err("no space is left").to_string();
         assert!(said.contains("No space left"), "{said}");
         scene.nemesis.heal(full.id).await.expect("it is healed");

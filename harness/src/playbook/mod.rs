@@ -1,7 +1,7 @@
 //! A playbook: what is deployed, what is asked of it, what is done to it and what it must survive.
 //!
 //! The types here are the language, one to one; the JSON Schema that editors complete with is
-//! generated from them. [`load`] reads a file, puts its parameters in and checks what types alone
+//! generated from them. [`load()`] reads a file, puts its parameters in and checks what types alone
 //! cannot; a playbook that it returns can be run.
 
 mod entry;
