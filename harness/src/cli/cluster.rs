@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
@@ -18,6 +18,9 @@ use crate::control::{Call, Control, Session};
 use crate::operator::Operator;
 use crate::operator::daemons::{self, Verb};
 use crate::system::{self, Deployment, Node, Probes};
+
+/// How long a node that was started may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// See a cluster, and start, stop, upgrade and wipe what runs on it
 #[derive(Debug, Args)]
@@ -228,6 +231,7 @@ impl ClusterVerb {
         let deployment = Deployment::new(Arc::clone(&compiled), Arc::clone(&control))?;
         if join {
             deployment.launch().await?;
+            answering(operator, &hosts).await?;
         } else {
             let probes = Probes::new(compiled, control).map_err(anyhow::Error::msg)?;
             deployment.up(&probes).await?;
@@ -285,6 +289,22 @@ impl ClusterVerb {
             &json!({"wiped": names}),
             format!("wiped {}", names.join(", ")),
         )
+    }
+}
+
+/// Waits for nodes that join: they are ready only when they are members, but answer before.
+async fn answering(operator: &Operator, hosts: &[&Host]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        let reachable = operator.survey().await.reachable();
+        let silent = hosts.iter().find(|host| !reachable.contains(&host.id));
+        let Some(silent) = silent else { return Ok(()) };
+        ensure!(
+            Instant::now() < deadline,
+            "{0} was started and does not answer; see why: ordeal cluster logs {0}",
+            silent.name
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
