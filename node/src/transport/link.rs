@@ -150,11 +150,9 @@ async fn run_plain(stream: Arc<TcpStream>, outbox: &Outbox) -> io::Result<()> {
         tokio::select! {
             () = outbox.backlog.notified() => loop {
                 stream.writable().await?;
-                if outbox.drain_to(&stream) {
+                // A broken socket counts as writable: only the write itself tells.
+                if outbox.drain_to(&stream)? {
                     break;
-                }
-                if let Some(error) = stream.take_error()? {
-                    return Err(error);
                 }
             },
             // The other side never writes: what can be read is its end.

@@ -10,6 +10,7 @@ use super::frame::{Request, Response};
 use crate::encoding::GroupId;
 use parking_lot::Mutex;
 use raft::Message;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -161,7 +162,8 @@ impl Outbox {
             Connection::Task => self.backlog.notify_one(),
             Connection::Direct { stream, .. } => {
                 let stream = Arc::clone(stream);
-                if !state.write_to(&stream) {
+                // An error is the task's to find: a broken socket fails its every write.
+                if !state.write_to(&stream).unwrap_or(false) {
                     if let Connection::Direct { backlogged, .. } = &mut state.connection {
                         *backlogged = true;
                     }
@@ -172,13 +174,13 @@ impl Outbox {
     }
 
     /// The task's turn, when the socket takes bytes again; whether all are gone.
-    pub(crate) fn drain_to(&self, stream: &TcpStream) -> bool {
+    pub(crate) fn drain_to(&self, stream: &TcpStream) -> io::Result<bool> {
         let mut state = self.state.lock();
-        let drained = state.write_to(stream);
+        let drained = state.write_to(stream)?;
         if let Connection::Direct { backlogged, .. } = &mut state.connection {
             *backlogged = !drained;
         }
-        drained
+        Ok(drained)
     }
 
     /// Takes all that is queued, for a task that encrypts it.
@@ -205,16 +207,17 @@ impl State {
         }
     }
 
-    /// Writes closed frames; whether all that there is was written. An error is left for the
-    /// task to find: it reads from the same socket.
-    fn write_to(&mut self, stream: &TcpStream) -> bool {
+    /// Writes closed frames; whether all that there is was written, or the socket is full.
+    fn write_to(&mut self, stream: &TcpStream) -> io::Result<bool> {
         /// A buffer that a burst has made larger is given back.
         const KEEP_LEN_MAX: usize = 4 << 20;
         let end = self.open.unwrap_or(self.bytes.len());
         while self.sent < end {
             match stream.try_write(&self.bytes[self.sent..end]) {
-                Ok(len) if len > 0 => self.sent += len,
-                _ => return false,
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => self.sent += len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
         self.last_written = Instant::now();
@@ -226,6 +229,6 @@ impl State {
                 self.bytes.clear();
             }
         }
-        true
+        Ok(true)
     }
 }

@@ -364,7 +364,7 @@ async fn a_peer_that_comes_back_is_called_again() {
 }
 
 #[tokio::test]
-async fn a_queue_to_a_peer_that_does_not_read_is_bounded() {
+async fn a_queue_to_a_peer_that_does_not_read_is_bounded_and_dies_with_it() {
     let mut one = node(1, "c", ANY, None).await;
     // Lets itself be introduced to, and then never reads again.
     let deaf = TcpListener::bind(ANY).await.expect("a free port");
@@ -404,6 +404,26 @@ async fn a_queue_to_a_peer_that_does_not_read_is_bounded() {
     tokio::time::timeout(PATIENCE, full)
         .await
         .expect("the queue is bounded");
+
+    // It dies with bytes waiting for it: the connection they wait for is given up and made again.
+    for stream in held {
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a reset");
+    }
+    let called_on_both_lanes = async {
+        let mut lanes = Vec::new();
+        while !(lanes.contains(&Lane::Urgent) && lanes.contains(&Lane::Bulk)) {
+            let (mut stream, _) = deaf.accept().await.expect("called");
+            let mut bytes = BytesMut::new();
+            stream.read_buf(&mut bytes).await.expect("a hello");
+            if let Ok(Some(Frame::Hello(hello))) = frame::take(&mut bytes, HELLO_LEN_MAX) {
+                lanes.push(hello.lane);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, called_on_both_lanes)
+        .await
+        .expect("called again");
 }
 
 async fn call(address: &str) -> TcpStream {
