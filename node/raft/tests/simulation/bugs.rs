@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use raft::{Bug, Bugs};
 
 use crate::storm::attempt;
-use crate::storm::cluster::Setup;
+use crate::storm::setup::Setup;
 
 /// How many seeds a bug may hide in.
 const SEEDS: u64 = 300;

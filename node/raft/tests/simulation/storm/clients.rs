@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use raft::{Index, NodeId, ReadMode};
 use rand::RngExt;
 
-use super::cluster::{Cluster, Event, MODES};
+use super::cluster::{Cluster, Event};
 use super::machine::Action;
 use super::network::pick;
 
@@ -221,3 +221,6 @@ impl Cluster {
         self.schedule(pause, Event::ClientActs { client });
     }
 }
+
+/// The ways to read that a client may draw.
+const MODES: [ReadMode; 2] = [ReadMode::Index, ReadMode::Lease];

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use raft::{
-    Body, Config, Configuration, Entry, Envelope, Message, NodeId, Payload, Priority, Raft,
-    ReadMode, Ready, Refused, SnapshotMeta, Term,
+    Body, Config, Configuration, Entry, Envelope, Message, NodeId, Payload, Raft, Ready, Refused,
+    SnapshotMeta, Term,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,8 +15,8 @@ use super::disk::{Disk, Image, Job};
 use super::host::{Clock, Host, Process};
 use super::laws::Laws;
 use super::machine::{Command, Machine, digest_of};
-use super::mischief::Mischief;
-use super::network::{Network, pick};
+use super::network::Network;
+use super::setup::Setup;
 
 pub(crate) const TICK_US: u64 = 10_000;
 
@@ -129,26 +129,6 @@ impl Ord for Scheduled {
     }
 }
 
-/// What a seed decides before the first event.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) voters: u64,
-    pub(crate) learners: u64,
-    /// The configuration that all nodes share, but for id, seed and first members.
-    pub(crate) config: Config,
-    pub(crate) disk_us_max: u64,
-    pub(crate) apply_us_max: u64,
-    /// Two clocks differ by at most this.
-    pub(crate) drift_percent: u64,
-    pub(crate) snapshot_every: u64,
-    /// What goes wrong, and how often.
-    pub(crate) mischief: Mischief,
-    /// The only law that is enforced, to see it break.
-    pub(crate) only: Option<&'static str>,
-    /// After a pause, deliver the ticks that are owed, or say that time has lapsed.
-    pub(crate) catches_up: bool,
-}
-
 pub(crate) struct Cluster {
     pub(crate) now_us: u64,
     order: u64,
@@ -169,7 +149,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(seed: u64, adjust: &dyn Fn(&mut Setup)) -> Cluster {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut setup = draw_setup(&mut rng);
+        let mut setup = Setup::draw(&mut rng);
         adjust(&mut setup);
         let mut cluster = Cluster {
             now_us: 0,
@@ -747,45 +727,6 @@ impl Cluster {
     }
 }
 
-fn draw_setup(rng: &mut ChaCha8Rng) -> Setup {
-    let voters = *pick(rng, &[3, 3, 5, 5, 7]);
-    let learners = *pick(rng, &[0, 0, 1, 2]);
-    let mut config = Config::new(1, Configuration::default());
-    config.election_ticks_min = 20;
-    config.election_ticks_max = 40;
-    config.heartbeat_ticks = 4;
-    config.check_quorum = rng.random_range(0..4) != 0;
-    config.pre_vote = rng.random_range(0..4) != 0;
-    config.batching = rng.random_range(0..4) != 0;
-    config.pipelining = rng.random_range(0..4) != 0;
-    config.parallel_append = rng.random_range(0..4) != 0;
-    config.asynchronous_apply = rng.random_range(0..4) != 0;
-    config.max_batch_bytes = *pick(rng, &[1, 300, 1 << 20]);
-    config.inflight_max = *pick(rng, &[1, 4, 64]);
-    config.inflight_max_bytes = *pick(rng, &[400, 1 << 20]);
-    config.apply_max_bytes = *pick(rng, &[1, 500, 1 << 20]);
-    config.apply_inflight_max_bytes = *pick(rng, &[1, 1_000, 1 << 20]);
-    config.uncommitted_max_bytes = *pick(rng, &[2_000, 1 << 20]);
-    config.priority = *pick(rng, &[Priority::Normal, Priority::Normal, Priority::Low]);
-    config.sleep_after_ticks = *pick(rng, &[None, None, Some(10)]);
-    let drift_percent = *pick(rng, &[0, 5, 20]);
-    if config.check_quorum && rng.random_range(0..2) == 0 {
-        config.lease_drift_percent = Some(drift_percent as u32);
-    }
-    Setup {
-        voters,
-        learners,
-        config,
-        disk_us_max: *pick(rng, &[200, 2_000, 20_000]),
-        apply_us_max: *pick(rng, &[10, 500, 20_000]),
-        drift_percent,
-        snapshot_every: *pick(rng, &[10, 50, 1_000]),
-        mischief: Mischief::default(),
-        only: None,
-        catches_up: rng.random_range(0..2) == 0,
-    }
-}
-
 /// What a command attempt carries, kept here so that clients need not know of encodings.
 impl super::clients::Operation {
     pub(crate) fn command(&self) -> Command {
@@ -796,6 +737,3 @@ impl super::clients::Operation {
         }
     }
 }
-
-/// The ways to read that a client may draw.
-pub(crate) const MODES: [ReadMode; 2] = [ReadMode::Index, ReadMode::Lease];

@@ -8,12 +8,14 @@ mod laws;
 pub(crate) mod machine;
 mod mischief;
 mod network;
+pub(crate) mod setup;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raft::{MembershipChange, NodeId};
 
-use cluster::{Cluster, Setup};
+use cluster::Cluster;
+use setup::Setup;
 
 const STORM_US: u64 = 10_000_000;
 const CALM_US: u64 = 10_000_000;
