@@ -187,7 +187,6 @@ impl Leader {
             }
             Body::HeartbeatReply { round } => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
-                peer.lost = round == 0;
                 let lacks = peer.counted < core.log.last_index() && !core.bug(Bug::NeverRevived);
                 if peer.quiet && lacks {
                     peer.quiet = false;

@@ -80,8 +80,6 @@ pub(crate) struct Progress {
     pub(crate) matched: Index,
     /// What of that counts towards a quorum: not what a node acknowledges that lost its disk.
     pub(crate) counted: Index,
-    /// The peer lost its disk, and with it what it held.
-    pub(crate) lost: bool,
     /// The next entry to send.
     pub(crate) next: Index,
     pub(crate) state: ReplicationState,
@@ -102,7 +100,6 @@ impl Progress {
         Progress {
             matched: 0,
             counted: 0,
-            lost: false,
             next,
             state: ReplicationState::Probe,
             waiting: false,
@@ -154,7 +151,7 @@ impl Progress {
 
     /// The peer refused the entry at `at`; `meeting` is where the logs may meet. A refusal of
     /// anything but what is being asked now is stale and changes nothing; so does the refusal of
-    /// what the peer once held, unless it lost its disk.
+    /// what the peer once held, which only the loss of its disk explains.
     pub(crate) fn rejected(&mut self, at: Index, meeting: Position) {
         self.quiet = false;
         let stale = match self.state {
@@ -162,10 +159,9 @@ impl Progress {
             ReplicationState::Probe => at + 1 != self.next,
             ReplicationState::Snapshot => true,
         };
-        if stale || at <= self.matched && !self.lost {
+        if stale || at <= self.matched {
             return;
         }
-        self.matched = self.matched.min(meeting.index);
         self.probe((meeting.index + 1).min(at));
     }
 
