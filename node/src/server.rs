@@ -97,7 +97,8 @@ impl Server {
             settings: settings(config, identity.1),
         };
         let (stop_engine, stopped) = watch::channel(false);
-        let ask = fresh.then_some(calls);
+        // Whom no peer has an address of yet cannot be answered; nor was it a member before.
+        let ask = (fresh && !config.join).then_some(calls);
         let engine = tokio::spawn(
             run_groups(parts, seeds, ask, stopped)
                 .instrument(tracing::info_span!("node", id = config.id)),
