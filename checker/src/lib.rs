@@ -39,6 +39,7 @@ mod weaker;
 mod wording;
 
 pub use bank::Bank;
+pub use linear::{Online, Violation};
 pub use model::{Effect, Observed, Specification};
 pub use options::{Budget, Model, Options};
 pub use verdict::{Anomaly, Figures, KeyReport, Report, Verdict};

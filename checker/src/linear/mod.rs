@@ -6,6 +6,7 @@ mod certificate;
 mod explain;
 mod frontier;
 mod object;
+mod online;
 mod rounds;
 mod search;
 mod shrink;
@@ -14,6 +15,8 @@ mod timeline;
 #[cfg(test)]
 mod twin;
 mod zones;
+
+pub use online::{Online, Violation};
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +118,7 @@ pub(crate) fn check_objects<M: Specification>(
     };
     let decisions = rounds::decide(objects.len(), &purse, |number, steps| {
         let object = &objects[number];
-        let mut space = Numbered::new(model, &object.classes);
+        let mut space = Numbered::new(model, object.classes.as_slice());
         decide_by_search(&mut space, &object.operations, &purse, steps)
     });
     let keys: Vec<ValueId> = objects.iter().map(|object| object.key).collect();
@@ -129,7 +132,7 @@ pub(crate) fn check_objects<M: Specification>(
     whole.report(&decisions, |number| {
         let object = &objects[number];
         (
-            Numbered::new(model, &object.classes),
+            Numbered::new(model, object.classes.as_slice()),
             object.operations.clone(),
         )
     })

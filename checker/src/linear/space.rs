@@ -1,5 +1,6 @@
 //! A model as the search engines see it: states and operations are numbers.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -185,8 +186,8 @@ impl Space for RegisterSpace {
 
 /// Any specification, its states numbered as they are met.
 pub(crate) struct Numbered<'a, M: Specification> {
-    model: &'a M,
-    classes: &'a [M::Op],
+    model: M,
+    classes: Cow<'a, [M::Op]>,
     effects: Vec<Effect>,
     states: Vec<M::State>,
     known: HashTable<u32>,
@@ -198,21 +199,42 @@ pub(crate) struct Numbered<'a, M: Specification> {
 const IMPOSSIBLE: u32 = u32::MAX;
 
 impl<'a, M: Specification> Numbered<'a, M> {
-    pub(crate) fn new(model: &'a M, classes: &'a [M::Op]) -> Self {
+    pub(crate) fn new(model: M, classes: impl Into<Cow<'a, [M::Op]>>) -> Self {
+        let (initial, classes) = (model.initial(), classes.into());
         let mut space = Numbered {
+            effects: classes.iter().map(|op| model.effect(op)).collect(),
             model,
             classes,
-            effects: classes.iter().map(|op| model.effect(op)).collect(),
             states: Vec::new(),
             known: HashTable::new(),
             steps: HashMap::default(),
             hasher: FixedState::default(),
         };
-        space.number(model.initial());
+        space.number(initial);
         space
     }
 
-    fn number(&mut self, state: M::State) -> u32 {
+    /// How much is remembered: states, classes, and steps between them.
+    pub(crate) fn memory_entries(&self) -> usize {
+        self.states.len() + self.classes.len() + self.steps.len()
+    }
+
+    /// One more class.
+    pub(crate) fn add(&mut self, class: M::Op) -> u32 {
+        self.effects.push(self.model.effect(&class));
+        self.classes.to_mut().push(class);
+        self.effects.len() as u32 - 1
+    }
+
+    pub(crate) fn class(&self, number: u32) -> &M::Op {
+        &self.classes[number as usize]
+    }
+
+    pub(crate) fn state(&self, number: u32) -> &M::State {
+        &self.states[number as usize]
+    }
+
+    pub(crate) fn number(&mut self, state: M::State) -> u32 {
         let (states, hasher) = (&self.states, &self.hasher);
         let hash = hasher.hash_one(&state);
         if let Some(&number) = self.known.find(hash, |&it| states[it as usize] == state) {

@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 use serde_json::Value;
 
+use super::specification::{Effect, Observed, Specification};
 use crate::history::{Call, Calls, History, Outcome, ValueId, Values};
 use crate::options::Options;
 
@@ -33,6 +34,68 @@ impl Action {
             Action::Write(value) => Some(value),
             Action::Cas(old, new) => (old == state).then_some(new),
             Action::Differs(value) => (value != state).then_some(state),
+        }
+    }
+}
+
+/// A register of plain values, for where a history is not at hand in columns.
+pub(crate) struct Register {
+    pub(crate) initial: Value,
+    pub(crate) failed_cas_differs: bool,
+}
+
+/// An operation of [`Register`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RegisterOp {
+    Read(Value),
+    Write(Value),
+    Cas(Value, Value),
+    Differs(Value),
+}
+
+impl Specification for Register {
+    type State = Value;
+    type Op = RegisterOp;
+
+    fn initial(&self) -> Value {
+        self.initial.clone()
+    }
+
+    fn decode(&self, call: &Observed<'_>) -> Result<Option<RegisterOp>, String> {
+        Ok(match (call.f, call.outcome) {
+            ("read" | "r", Outcome::Ok) => Some(RegisterOp::Read(call.answer.clone())),
+            ("read" | "r", _) | ("write" | "w", Outcome::Fail) => None,
+            ("write" | "w", _) => Some(RegisterOp::Write(call.argument.clone())),
+            ("cas", outcome) => {
+                let pair = call.argument.as_array().map(Vec::as_slice);
+                let Some([old, new]) = pair else {
+                    return Err(format!("a cas of [old, new], found {}", call.argument));
+                };
+                let differed = self.failed_cas_differs || call.error.as_deref() == Some("mismatch");
+                match outcome {
+                    Outcome::Fail if differed => Some(RegisterOp::Differs(old.clone())),
+                    Outcome::Fail => None,
+                    _ => Some(RegisterOp::Cas(old.clone(), new.clone())),
+                }
+            }
+            _ => return Err("one of read, write, cas".into()),
+        })
+    }
+
+    fn step(&self, state: &Value, op: &RegisterOp) -> Option<Value> {
+        match op {
+            RegisterOp::Read(value) => (value == state).then(|| state.clone()),
+            RegisterOp::Write(value) => Some(value.clone()),
+            RegisterOp::Cas(old, new) => (old == state).then(|| new.clone()),
+            RegisterOp::Differs(value) => (value != state).then(|| state.clone()),
+        }
+    }
+
+    fn effect(&self, op: &RegisterOp) -> Effect {
+        match op {
+            RegisterOp::Read(_) | RegisterOp::Differs(_) => Effect::Observes,
+            RegisterOp::Write(_) => Effect::Overwrites,
+            RegisterOp::Cas(..) => Effect::Updates,
         }
     }
 }

@@ -85,11 +85,11 @@ pub struct Observed<'a> {
 /// let report = check_with(&Maximum, &history, &Options::default());
 /// assert_eq!(report.verdict, Verdict::Invalid);
 /// ```
-pub trait Specification: Sync {
+pub trait Specification: Send + Sync {
     /// What the object holds.
     type State: Clone + Eq + Hash + Debug;
     /// An operation with its answer. Equal operations are interchangeable.
-    type Op: Clone + Eq + Hash + Send + Sync;
+    type Op: Clone + Eq + Hash + Send + Sync + 'static;
 
     /// What the object holds before the first operation.
     fn initial(&self) -> Self::State;
@@ -112,3 +112,36 @@ pub trait Specification: Sync {
         false
     }
 }
+
+/// What stands for a specification is one.
+macro_rules! through {
+    ($pointer:ty) => {
+        impl<M: Specification> Specification for $pointer {
+            type State = M::State;
+            type Op = M::Op;
+
+            fn initial(&self) -> M::State {
+                (**self).initial()
+            }
+
+            fn decode(&self, call: &Observed<'_>) -> Result<Option<M::Op>, String> {
+                (**self).decode(call)
+            }
+
+            fn step(&self, state: &M::State, op: &M::Op) -> Option<M::State> {
+                (**self).step(state, op)
+            }
+
+            fn effect(&self, op: &M::Op) -> Effect {
+                (**self).effect(op)
+            }
+
+            fn leads_to(&self, state: &M::State, op: &M::Op) -> bool {
+                (**self).leads_to(state, op)
+            }
+        }
+    };
+}
+
+through!(&M);
+through!(std::sync::Arc<M>);

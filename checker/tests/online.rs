@@ -1,0 +1,180 @@
+//! The online engine says what the check of the whole says, and says it with the op that decides.
+
+use ordeal_checker::history::generate::{Anomaly, Object, Recipe, generate};
+use ordeal_checker::history::{History, Op, Type};
+use ordeal_checker::{Model, Online, Options, Verdict, check};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+
+fn seed() -> u64 {
+    let given = std::env::var("ORDEAL_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or(11);
+    println!("ORDEAL_SEED={seed}");
+    seed
+}
+
+fn rounds(usual: usize) -> usize {
+    let given = std::env::var("ORDEAL_ROUNDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+const MODELS: [(Object, Model); 4] = [
+    (Object::Register, Model::Register),
+    (Object::Kv, Model::Kv),
+    (Object::Queue, Model::Queue),
+    (Object::Set, Model::Set),
+];
+
+fn options(model: Model) -> Options {
+    Options {
+        explain: false,
+        threads: None,
+        ..Options::new(model)
+    }
+}
+
+/// Breaks a history in some way, or in none.
+fn mutate(rng: &mut StdRng, ops: &mut Vec<Op>) {
+    let answers: Vec<usize> = (0..ops.len())
+        .filter(|&at| ops[at].type_ == Type::Ok)
+        .collect();
+    if answers.is_empty() {
+        return;
+    }
+    let mut draw = || answers[rng.random_range(0..answers.len())];
+    let (one, other) = (draw(), draw());
+    match rng.random_range(0..6) {
+        0 | 1 => {
+            let same = answers
+                .iter()
+                .filter(|&&at| ops[at].f == ops[one].f)
+                .copied();
+            let from = same.max_by_key(|&at| at ^ other).unwrap_or(one);
+            ops[one].value = ops[from].value.clone();
+        }
+        2 if ops[one].value.is_array() => ops[one].value = json!([77]),
+        2 => ops[one].value = json!(77),
+        3 => ops[one].type_ = Type::Fail,
+        4 => {
+            // It never completes; its process is retired.
+            let process = ops[one].process;
+            let mut at = 0;
+            ops.retain(|op| {
+                at += 1;
+                at <= one || op.process != process
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Number of ops of the least prefix that the whole check finds invalid.
+fn first_invalid(ops: &[Op], options: &Options) -> Option<usize> {
+    let invalid = |len: usize| {
+        let history: History = ops[..len].iter().cloned().collect();
+        let report = check(&history, options);
+        assert_ne!(report.verdict, Verdict::Unknown, "{:?}", report.reason);
+        report.verdict == Verdict::Invalid
+    };
+    if !invalid(ops.len()) {
+        return None;
+    }
+    let (mut valid, mut found) = (0, ops.len());
+    while found - valid > 1 {
+        let middle = usize::midpoint(valid, found);
+        if invalid(middle) {
+            found = middle;
+        } else {
+            valid = middle;
+        }
+    }
+    Some(found)
+}
+
+#[test]
+fn a_violation_is_told_with_the_op_that_completes_it() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    for (object, model) in MODELS {
+        let options = options(model);
+        let mut invalid = 0;
+        for round in 0..rounds(4000) {
+            let recipe = Recipe {
+                object,
+                operations: rng.random_range(3..14),
+                clients: rng.random_range(1..6),
+                unknown: [0.0, 0.1, 0.3][round % 3],
+                values: [None, Some(3), Some(2)][round % 7 % 3],
+                cas: if round % 2 == 0 { 0.3 } else { 0.0 },
+                seed: rng.random(),
+                ..Recipe::default()
+            };
+            let mut ops: Vec<Op> = generate(&recipe).ops().collect();
+            mutate(&mut rng, &mut ops);
+            let expected = first_invalid(&ops, &options);
+            let mut online = Online::new(&options).unwrap();
+            let told = ops.iter().position(|op| online.push(op).is_some());
+            assert_eq!(online.unfollowed(), []);
+            assert_eq!(told.map(|at| at + 1), expected, "{model}: {ops:#?}");
+            invalid += usize::from(expected.is_some());
+        }
+        println!("{model}: {invalid} invalid");
+        assert!(invalid * 30 > rounds(4000), "the draw has lost its bite");
+    }
+}
+
+#[test]
+fn long_runs_are_followed_with_little_kept() {
+    for (anomaly, valid) in [(None, true), (Some(Anomaly::StaleRead), false)] {
+        for (keys, clients, values) in [(1, 6, None), (20, 20, None), (1, 6, Some(4))] {
+            if values.is_some() && !valid {
+                continue;
+            }
+            let recipe = Recipe {
+                operations: 20_000,
+                keys,
+                clients,
+                values,
+                unknown: 0.002,
+                cas: 0.1,
+                anomaly,
+                seed: seed(),
+                ..Recipe::default()
+            };
+            let ops: Vec<Op> = generate(&recipe).ops().collect();
+            let mut online = Online::new(&options(Model::Register)).unwrap();
+            let mut most = 0;
+            let mut told = None;
+            for op in &ops {
+                told = told.or(online.push(op));
+                most = most.max(online.held());
+            }
+            told = told.or(online.catch_up());
+            assert_eq!(online.unfollowed(), []);
+            assert_eq!(told.is_none(), valid, "{keys} keys: {told:?}");
+            println!("{keys} keys, {clients} clients: {most} operations kept at most");
+            assert!(most < 400, "{most} operations were kept");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_followed_is_named_and_is_no_violation() {
+    let mut online = Online::new(&options(Model::Register)).unwrap();
+    // One client hangs, and others go on.
+    let mut push = |op: Op| assert_eq!(online.push(&op), None);
+    push(Op::new(0, Type::Invoke, "write", 0));
+    for value in 1..6000 {
+        push(Op::new(1, Type::Invoke, "write", value));
+        push(Op::new(1, Type::Ok, "write", value));
+    }
+    let left = online.unfollowed();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].reason.as_ref().unwrap().contains("open for long"));
+    let mut online = Online::new(&options(Model::Register)).unwrap();
+    assert_eq!(online.push(&Op::new(3, Type::Ok, "read", 1)), None);
+    let left = online.unfollowed();
+    assert!(left[0].reason.as_ref().unwrap().contains("malformed"));
+}
