@@ -55,13 +55,6 @@ impl Http {
         }
     }
 
-    fn refused(&self, status: u16, body: usize) -> Outcome {
-        let body: serde_json::Value =
-            serde_json::from_slice(&self.arrived[body..]).unwrap_or_default();
-        let message = body["error"]["message"].as_str().unwrap_or_default();
-        Outcome::Refused(format!("{status} {message}"))
-    }
-
     /// Fetches a JSON document.
     pub(crate) async fn json(&mut self, path: &str) -> Result<serde_json::Value> {
         self.out.clear();
@@ -88,7 +81,7 @@ impl Client for Http {
         )?;
         match self.call(value).await? {
             (200, _) => Ok(Outcome::Done),
-            (status, body) => Ok(self.refused(status, body)),
+            _ => Ok(Outcome::Refused),
         }
     }
 
@@ -102,7 +95,7 @@ impl Client for Http {
         )?;
         match self.call(b"").await? {
             (200 | 404, _) => Ok(Outcome::Done),
-            (status, body) => Ok(self.refused(status, body)),
+            _ => Ok(Outcome::Refused),
         }
     }
 }

@@ -4,11 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::BytesMut;
 use raft::{Entry, Index, NodeId, Raft, ReadId, Refused, RoleChange, RoleName, Term};
-use tracing::Span;
 
 use super::clock::Clock;
 use super::forward::Waiter;
-use super::{Failure, GroupId, Reply, group_span};
+use super::{Failure, GroupId, Reply};
 use crate::state_machine::{Answer, stamp};
 
 /// A proposal whose entry is in the log and not yet applied.
@@ -60,11 +59,6 @@ impl Member {
             wiped,
             dirty: true,
         }
-    }
-
-    /// Where the group stands, for what is logged of it.
-    pub(super) fn span(&self) -> Span {
-        group_span(self.id, self.raft.term())
     }
 
     /// Stamps a command with the replicated time and puts it into the log; the waiter comes back

@@ -153,6 +153,7 @@ fn core_config(config: &Config, bugs: &Bugs, founders: Configuration) -> raft::C
         sleep_after_ticks: (config.groups > 1).then_some(4 * config.election_ticks),
         lease_drift_percent: Some(config.lease_drift_percent),
         batching: !config.no_batching,
+        pre_vote: !config.no_pre_vote,
         pipelining: !config.no_pipelining,
         parallel_append: !config.no_parallel_append,
         asynchronous_apply: !config.no_async_apply,
