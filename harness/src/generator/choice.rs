@@ -9,18 +9,18 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Debug, Clone)]
 pub struct Mix {
     /// Each choice with the sum of all weights up to and with its own.
-    sums: Vec<(&'static str, u32)>,
+    sums: Vec<(&'static str, u64)>,
 }
 
 impl Mix {
     /// The weights of each choice. At least one must be above 0.
     pub fn new(weights: impl IntoIterator<Item = (&'static str, u32)>) -> Mix {
-        let mut sum = 0;
+        let mut sum = 0_u64;
         let sums: Vec<_> = weights
             .into_iter()
             .filter(|(_, weight)| *weight > 0)
             .map(|(choice, weight)| {
-                sum += weight;
+                sum += u64::from(weight);
                 (choice, sum)
             })
             .collect();

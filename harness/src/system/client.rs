@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::System;
 use super::exec::ExecConnection;
 use super::http::HttpClient;
+use super::session::Session;
 use crate::generator::Draft;
 
 /// How an operation ended.
@@ -81,6 +82,7 @@ impl Client {
             Client::Http(http) => Connection::Http {
                 client: Arc::clone(http),
                 node,
+                session: None,
             },
             Client::Exec(system, kind) => Connection::Exec(Box::new(ExecConnection::new(
                 Arc::clone(system),
@@ -100,6 +102,8 @@ pub enum Connection {
         client: Arc<HttpClient>,
         /// The node's place in the cluster.
         node: usize,
+        /// The session that is open, if the system has sessions.
+        session: Option<Session>,
     },
     /// A program of its own.
     Exec(Box<ExecConnection>),
@@ -109,7 +113,11 @@ impl Connection {
     /// Does one operation, to its end or to the timeout.
     pub async fn call(&mut self, process: u64, draft: &Draft) -> Answer {
         match self {
-            Connection::Http { client, node } => client.call(*node, process, draft).await,
+            Connection::Http {
+                client,
+                node,
+                session,
+            } => client.call(*node, process, draft, session).await,
             Connection::Exec(exec) => exec.call(process, draft).await,
         }
     }

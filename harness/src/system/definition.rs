@@ -42,6 +42,10 @@ pub struct Definition {
     /// Who leads, asked of any node.
     #[serde(default)]
     pub leader: Option<Probe>,
+    /// Numbers of a node that a run follows once a second. `applied`, how far it has come, is what
+    /// `until: caught-up n2` looks at.
+    #[serde(default)]
+    pub gauges: Option<Gauges>,
     /// What is done when a primary has been killed, in a system that does not elect by itself.
     #[serde(default)]
     pub failover: Option<Failover>,
@@ -109,6 +113,16 @@ pub struct Probe {
     pub within: Span,
 }
 
+/// One question to a node, and the numbers that are read from its answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gauges {
+    /// An HTTP request.
+    pub http: Request,
+    /// The name of each number, and the expression that it is.
+    pub answers: BTreeMap<String, String>,
+}
+
 fn half_a_minute() -> Span {
     Span::seconds(30)
 }
@@ -136,6 +150,14 @@ pub struct ClientDefinition {
     /// How long a call may take.
     #[serde(default = "two_seconds")]
     pub timeout: Span,
+    /// How often an operation whose outcome is unknown is sent again, the same to the last byte.
+    /// Only a system that recognises a request that it has had already may be asked twice. A
+    /// number, or an expression over the parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Condition>,
+    /// How a client introduces itself, so that the system can recognise what it asks twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionDefinition>,
     /// How long a client rests after it found its node unavailable.
     #[serde(default = "short_rest")]
     pub rest: Span,
@@ -150,6 +172,23 @@ fn two_seconds() -> Span {
 
 fn short_rest() -> Span {
     "50ms".parse().expect("a span")
+}
+
+/// How a client opens a session: each process has one, and a new process a new one. Templates of
+/// requests call it `session`, and `sequence` the number of the operation in it, from 1.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionDefinition {
+    /// An expression over the parameters; without it, or when it is true, sessions are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// What is asked to open one.
+    pub request: Request,
+    /// The expression that is its name.
+    pub id: String,
+    /// Headers of every operation in a session.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// An HTTP client.
@@ -235,7 +274,7 @@ pub struct Rule {
     pub revision: Option<String>,
 }
 
-/// When a rule holds: an expression, or `true`.
+/// An expression; where a rule holds always, `true`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Condition(#[serde(deserialize_with = "text_or_bool")] pub String);
@@ -254,6 +293,10 @@ fn text_or_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Str
         }
 
         fn visit_bool<E>(self, value: bool) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<String, E> {
             Ok(value.to_string())
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use minijinja::value::{Serde, Value};
@@ -10,14 +11,21 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
 use super::client::{Answer, Outcome};
-use super::definition::{Operation, Request};
+use super::definition::{Condition, Operation, Request};
 use super::outcome::Rules;
+use super::scope::Scope;
+use super::session::{Session, Sessions};
 use super::template::{Engine, Text};
 use super::{Node, System};
 use crate::generator::Draft;
 
 /// The names that a request's templates may use.
-pub(super) const NAMES: [&str; 5] = ["key", "value", "f", "node", "process"];
+pub(super) const NAMES: [&str; 7] = [
+    "key", "value", "f", "node", "process", "session", "sequence",
+];
+
+/// The most that an operation may be sent again.
+const RETRIES_MAX: u64 = 100;
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -33,8 +41,11 @@ pub struct HttpClient {
     /// Each node's address, and the node as templates see it.
     nodes: Vec<(String, Value)>,
     /// Parameters that the workload changed.
-    with: Vec<(String, Value)>,
+    with: Arc<[(String, Value)]>,
     timeout: Duration,
+    /// How often an operation of unknown outcome is sent again.
+    retries: u64,
+    sessions: Option<Sessions>,
 }
 
 #[derive(Debug)]
@@ -116,10 +127,25 @@ impl HttpClient {
             .as_ref()
             .ok_or("the system has no HTTP client")?;
         let engine = &system.engine;
+        let with: Arc<[(String, Value)]> = with
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(Serde(value))))
+            .collect();
+        let sessions = Sessions::compile(
+            engine,
+            definition.session.as_ref(),
+            &with,
+            definition.timeout.0,
+        )?;
+        let headers_of_all = match (&sessions, &definition.session) {
+            (Some(_), Some(session)) => session.headers.clone(),
+            _ => BTreeMap::new(),
+        };
         let mut operations = HashMap::new();
         for f in system.functions(kind) {
             let operation = system.operation(kind, f).expect("it is one of them");
-            let compiled = compile(system, operation).map_err(|why| format!("{f}: {why}"))?;
+            let compiled = compile(system, operation, &headers_of_all);
+            let compiled = compiled.map_err(|why| format!("{f}: {why}"))?;
             operations.insert(f.to_owned(), compiled);
         }
         let mut nodes = Vec::new();
@@ -144,53 +170,61 @@ impl HttpClient {
             client: plain_client(headers)?,
             operations,
             nodes,
-            with: with
-                .iter()
-                .map(|(k, v)| (k.clone(), Value::from(Serde(v))))
-                .collect(),
+            retries: number(engine, definition.retries.as_ref(), &with)?,
+            with,
             timeout: definition.timeout.0,
+            sessions,
         })
     }
 
     /// Does one operation on one node.
-    pub(super) async fn call(&self, node: usize, process: u64, draft: &Draft) -> Answer {
+    pub(super) async fn call(
+        &self,
+        node: usize,
+        process: u64,
+        draft: &Draft,
+        session: &mut Option<Session>,
+    ) -> Answer {
         let Some(operation) = self.operations.get(draft.f.as_ref()) else {
             // `compile` has seen to it that this cannot be: the workload's operations are there.
             return Answer::of(Outcome::Fail, format!("the system has no `{}`", draft.f));
         };
-        let answer = self.attempt(operation, node, process, draft).await;
+        let (address, node) = &self.nodes[node];
+        let mut scope = Scope::new(&self.with);
+        scope.put("f", draft.f.as_ref());
+        scope.put(
+            "key",
+            draft.key.as_deref().map_or(Value::from(()), Value::from),
+        );
+        scope.put("value", Value::from(Serde(&draft.value)));
+        scope.put("node", node.clone());
+        scope.put("process", process);
+        if let Some(sessions) = &self.sessions {
+            let opening = sessions.next(session, process, &self.client, address, &scope);
+            match opening.await {
+                Ok(session) => session.put_into(&mut scope),
+                Err(why) => return Answer::of(Outcome::Fail, format!("no session: {why}")),
+            }
+        }
+        let mut answer = self.attempt(operation, address, scope.clone()).await;
+        for _ in 0..self.retries {
+            if answer.outcome != Outcome::Info {
+                break;
+            }
+            let again = self.attempt(operation, address, scope.clone()).await;
+            // What is refused now may have happened the first time.
+            if again.outcome != Outcome::Fail {
+                answer = again;
+            }
+        }
         if operation.harmless && answer.outcome == Outcome::Info {
-            return Answer {
-                outcome: Outcome::Fail,
-                ..answer
-            };
+            answer.outcome = Outcome::Fail;
         }
         answer
     }
 
-    async fn attempt(
-        &self,
-        operation: &CompiledOperation,
-        node: usize,
-        process: u64,
-        draft: &Draft,
-    ) -> Answer {
-        let (address, node) = &self.nodes[node];
-        let mut names: Vec<(&str, Value)> = Vec::with_capacity(8 + self.with.len());
-        names.extend(
-            self.with
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.clone())),
-        );
-        names.push(("f", Value::from(draft.f.as_ref())));
-        names.push((
-            "key",
-            draft.key.as_deref().map_or(Value::from(()), Value::from),
-        ));
-        names.push(("value", Value::from(Serde(&draft.value))));
-        names.push(("node", node.clone()));
-        names.push(("process", Value::from(process)));
-        let context = named(names.clone());
+    async fn attempt(&self, operation: &CompiledOperation, address: &str, scope: Scope) -> Answer {
+        let context = scope.clone().value();
         let request = match operation.request.build(&self.client, address, &context) {
             Ok(request) => request.timeout(self.timeout),
             Err(why) => return Answer::of(Outcome::Fail, format!("request: {why}")),
@@ -199,31 +233,52 @@ impl HttpClient {
             Ok(answer) => answer,
             Err(error) => return transport(&error),
         };
-        names.push(("status", Value::from(status)));
-        if operation.rules.uses_body {
-            names.push((
-                "json",
-                serde_json::from_slice(&body).unwrap_or(Value::UNDEFINED),
-            ));
-            names.push(("text", Value::from(String::from_utf8_lossy(&body))));
-        }
-        let mut answer = operation.rules.apply(&named(names));
+        let mut answer = operation.rules.apply(&scope.answered(status, body));
         answer.unavailable = status >= 500;
         answer
     }
 }
 
-fn compile(system: &System, operation: &Operation) -> Result<CompiledOperation, String> {
+/// A number that a system file gives, or an expression for it.
+fn number(
+    engine: &Engine,
+    given: Option<&Condition>,
+    with: &Arc<[(String, Value)]>,
+) -> Result<u64, String> {
+    let Some(given) = given else { return Ok(0) };
+    let context = Scope::new(with).value();
+    let value = engine.expression(&given.0, &[])?.eval(&context)?;
+    let number = value.as_i64().and_then(|number| u64::try_from(number).ok());
+    number
+        .filter(|number| *number <= RETRIES_MAX)
+        .ok_or_else(|| format!("`retries` is {value}; expected a number from 0 to {RETRIES_MAX}"))
+}
+
+fn compile(
+    system: &System,
+    operation: &Operation,
+    headers: &BTreeMap<String, String>,
+) -> Result<CompiledOperation, String> {
     let request = operation
         .request
         .as_ref()
         .ok_or("an HTTP client needs a `request`")?;
     let shared = &system.definition.client.outcome;
     Ok(CompiledOperation {
-        request: CompiledRequest::compile(&system.engine, request, &NAMES)?,
+        request: CompiledRequest::compile(&system.engine, &with_headers(request, headers), &NAMES)?,
         rules: Rules::compile(&system.engine, operation.outcome.iter().chain(shared))?,
         harmless: operation.harmless,
     })
+}
+
+/// A request with more headers.
+fn with_headers(request: &Request, headers: &BTreeMap<String, String>) -> Request {
+    let mut request = request.clone();
+    for (name, value) in headers {
+        let own = request.headers.entry(name.clone());
+        own.or_insert_with(|| value.clone());
+    }
+    request
 }
 
 /// A client that does exactly what it is told: no proxy, no redirect, no retry.
@@ -240,7 +295,7 @@ pub(super) fn plain_client(headers: HeaderMap) -> Result<reqwest::Client, String
         .map_err(|error| format!("cannot make an HTTP client: {error}"))
 }
 
-async fn send(
+pub(super) async fn send(
     request: reqwest::RequestBuilder,
     wants_body: bool,
 ) -> Result<(u16, Vec<u8>), reqwest::Error> {
@@ -276,11 +331,6 @@ fn transport(error: &reqwest::Error) -> Answer {
         cause = Some(next);
     }
     Answer::info(cause.map_or_else(|| error.to_string(), ToString::to_string))
-}
-
-/// Names and what they stand for, as a template's context; of two alike the last counts.
-fn named(names: Vec<(&str, Value)>) -> Value {
-    Value::from(names.into_iter().collect::<BTreeMap<&str, Value>>())
 }
 
 /// Asks a node something and gives back the status and the body; for probes.

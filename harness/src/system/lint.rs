@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use minijinja::value::Value;
 
-use super::definition::{Argument, Definition, Probe};
+use super::definition::{Argument, Definition, Probe, Request};
 use super::http::{self, CompiledRequest};
 use super::outcome::Rules;
+use super::session::Sessions;
 use super::template::Engine;
 use super::{Node, System};
 use crate::playbook::source::{Mistake, Source, Step, nearest};
@@ -164,23 +166,41 @@ impl Check<'_> {
         if let Some(failover) = &definition.failover {
             self.arguments(&failover.promote, &["failover".into(), "promote".into()])?;
         }
-        definition
-            .leader
-            .as_ref()
-            .map_or(Ok(()), |leader| self.probe(definition, leader, "leader"))
+        if let Some(leader) = &definition.leader {
+            self.probe(definition, leader, "leader")?;
+        }
+        let Some(gauges) = &definition.gauges else {
+            return Ok(());
+        };
+        self.question(definition, &gauges.http, &["gauges".into(), "http".into()])?;
+        for (name, answer) in &gauges.answers {
+            let path = ["gauges".into(), "answers".into(), name.as_str().into()];
+            let compiled = self.engine.expression(answer, &PROBE);
+            compiled.map(drop).map_err(self.at(&path))?;
+        }
+        Ok(())
+    }
+
+    fn question(
+        &self,
+        definition: &Definition,
+        request: &Request,
+        path: &[Step],
+    ) -> Result<(), Mistake> {
+        CompiledRequest::compile(&self.engine, request, &NODE).map_err(self.at(path))?;
+        if request.address.is_none() && definition.client.http.is_none() {
+            return Err(self
+                .source
+                .mistake(path, "needs an `address`, because the client is not HTTP"));
+        }
+        Ok(())
     }
 
     fn probe(&self, definition: &Definition, probe: &Probe, name: &str) -> Result<(), Mistake> {
         let path = [Step::from(name)];
         match (&probe.http, &probe.command) {
             (Some(request), None) => {
-                let path = [name.into(), "http".into()];
-                CompiledRequest::compile(&self.engine, request, &NODE).map_err(self.at(&path))?;
-                if request.address.is_none() && definition.client.http.is_none() {
-                    return Err(self
-                        .source
-                        .mistake(&path, "needs an `address`, because the client is not HTTP"));
-                }
+                self.question(definition, request, &[name.into(), "http".into()])?;
             }
             (None, Some(command)) => self.arguments(command, &[name.into(), "command".into()])?,
             _ => {
@@ -211,6 +231,36 @@ impl Check<'_> {
                 .source
                 .mistake(&["client".into()], "needs exactly one of `http` and `exec`")),
         }?;
+        let (none, none_changed) = ([], Arc::new([]) as Arc<[_]>);
+        for (name, given) in [
+            ("retries", client.retries.as_ref()),
+            (
+                "session",
+                client.session.as_ref().and_then(|it| it.when.as_ref()),
+            ),
+        ] {
+            let path = ["client".into(), name.into()];
+            let compiled = given.map(|given| self.engine.expression(&given.0, &none));
+            compiled.transpose().map_err(self.at(&path))?;
+        }
+        Sessions::compile(
+            &self.engine,
+            client.session.as_ref(),
+            &none_changed,
+            client.timeout.0,
+        )
+        .map_err(self.at(&["client".into(), "session".into()]))?;
+        if let Some(session) = &client.session {
+            let of_all = Request {
+                headers: session.headers.clone(),
+                ..session.request.clone()
+            };
+            CompiledRequest::compile(&self.engine, &of_all, &http::NAMES).map_err(self.at(&[
+                "client".into(),
+                "session".into(),
+                "headers".into(),
+            ]))?;
+        }
         Rules::compile(&self.engine, client.outcome.iter())
             .map(drop)
             .map_err(self.at(&["client".into(), "outcome".into()]))

@@ -15,6 +15,8 @@ mod http;
 mod lint;
 mod outcome;
 mod probe;
+mod scope;
+mod session;
 mod template;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ pub use deploy::Deployment;
 pub use find::find;
 pub use lint::{check_parameters, compile};
 pub use probe::Probes;
+pub use session::Session;
 pub use template::Engine;
 
 /// A node of the cluster, as templates see it.

@@ -1,12 +1,13 @@
 //! Questions to the nodes: is one ready, who leads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use minijinja::value::Value;
 
 use super::argument;
-use super::definition::Probe;
+use super::definition::{Argument, Gauges, Probe, Request};
 use super::http::{CompiledRequest, address_of, ask, plain_client};
 use super::lint::{NODE, PROBE};
 use super::template::Expr;
@@ -27,13 +28,21 @@ pub struct Probes {
     client: reqwest::Client,
     ready: Compiled,
     leader: Option<Compiled>,
+    gauges: Option<(CompiledQuestion, BTreeMap<String, Expr>)>,
 }
 
 #[derive(Debug)]
 struct Compiled {
-    probe: Probe,
-    request: Option<CompiledRequest>,
+    question: CompiledQuestion,
     answer: Expr,
+    within: Duration,
+}
+
+#[derive(Debug)]
+enum CompiledQuestion {
+    /// The request, and the address of each node by its name.
+    Http(CompiledRequest, BTreeMap<String, String>),
+    Command(Vec<Argument>),
 }
 
 impl Probes {
@@ -47,6 +56,11 @@ impl Probes {
                 .as_ref()
                 .map(|it| compile(&system, it))
                 .transpose()?,
+            gauges: definition
+                .gauges
+                .as_ref()
+                .map(|it| compile_gauges(&system, it))
+                .transpose()?,
             client: plain_client(reqwest::header::HeaderMap::new())?,
             control,
             system,
@@ -55,7 +69,7 @@ impl Probes {
 
     /// Waits until a node says that it is ready; else what it said last.
     pub async fn wait_ready(&self, node: &Node) -> Result<(), String> {
-        let within = self.ready.probe.within.0;
+        let within = self.ready.within;
         let deadline = Instant::now() + within;
         loop {
             let said = match self.ask(&self.ready, node).await {
@@ -115,18 +129,33 @@ impl Probes {
             .find(|node| node.name == text || node.id.to_string() == text || node.address == text)
     }
 
+    /// The numbers that a node tells about itself, as many of them as it tells.
+    pub async fn gauges(&self, node: &Node) -> Result<BTreeMap<&str, f64>, String> {
+        let Some((question, answers)) = &self.gauges else {
+            return Ok(BTreeMap::new());
+        };
+        let context = self.said(question, node).await?;
+        let numbers = answers.iter().filter_map(|(name, answer)| {
+            let number = f64::try_from(answer.eval(&context).ok()?).ok()?;
+            Some((name.as_str(), number))
+        });
+        Ok(numbers.collect())
+    }
+
     async fn ask(&self, compiled: &Compiled, node: &Node) -> Result<Value, String> {
+        let context = self.said(&compiled.question, node).await?;
+        compiled.answer.eval(&context)
+    }
+
+    /// What a node answers, as expressions see it.
+    async fn said(&self, question: &CompiledQuestion, node: &Node) -> Result<Value, String> {
         let context = self.system.node_context(node);
-        let (status, body) = match (
-            &compiled.request,
-            &compiled.probe.http,
-            &compiled.probe.command,
-        ) {
-            (Some(request), Some(http), _) => {
-                let address = address_of(&self.system, http, node)?;
-                ask(&self.client, request, &address, &context, QUESTION_TIMEOUT).await?
+        let (status, body) = match question {
+            CompiledQuestion::Http(request, addresses) => {
+                let address = &addresses[&node.name];
+                ask(&self.client, request, address, &context, QUESTION_TIMEOUT).await?
             }
-            (_, _, Some(command)) => {
+            CompiledQuestion::Command(command) => {
                 let argv = argument::render(&self.system.engine, command, &NODE, &context)?;
                 let call = Call::new(argv).limit(QUESTION_TIMEOUT * 3);
                 let session: &Session = self.control.host(&node.name);
@@ -136,22 +165,46 @@ impl Probes {
                     .map_err(|error| error.to_string())?;
                 (output.code.unwrap_or(-1) as u16, output.stdout.into_bytes())
             }
-            _ => return Err("the probe asks nothing".into()),
         };
         let json: Value = serde_json::from_slice(&body).unwrap_or(Value::UNDEFINED);
         let text = String::from_utf8_lossy(&body);
-        let context = minijinja::context! { status, json, text, ..context };
-        compiled.answer.eval(&context)
+        Ok(minijinja::context! { status, json, text, ..context })
     }
 }
 
 fn compile(system: &System, probe: &Probe) -> Result<Compiled, String> {
-    let request = probe.http.as_ref();
+    let question = match (&probe.http, &probe.command) {
+        (Some(http), _) => compile_request(system, http)?,
+        (None, Some(command)) => CompiledQuestion::Command(command.clone()),
+        (None, None) => return Err("the probe asks nothing".into()),
+    };
     Ok(Compiled {
-        request: request
-            .map(|request| CompiledRequest::compile(&system.engine, request, &NODE))
-            .transpose()?,
+        question,
         answer: system.engine.expression(&probe.answer, &PROBE)?,
-        probe: probe.clone(),
+        within: probe.within.0,
     })
+}
+
+fn compile_request(system: &System, request: &Request) -> Result<CompiledQuestion, String> {
+    let addresses = system.nodes.iter().map(|node| {
+        let address = address_of(system, request, node)?;
+        Ok((node.name.clone(), address))
+    });
+    let addresses = addresses.collect::<Result<_, String>>()?;
+    let request = CompiledRequest::compile(&system.engine, request, &NODE)?;
+    Ok(CompiledQuestion::Http(request, addresses))
+}
+
+fn compile_gauges(
+    system: &System,
+    gauges: &Gauges,
+) -> Result<(CompiledQuestion, BTreeMap<String, Expr>), String> {
+    let answers = gauges.answers.iter().map(|(name, answer)| {
+        let answer = system.engine.expression(answer, &PROBE)?;
+        Ok((name.clone(), answer))
+    });
+    Ok((
+        compile_request(system, &gauges.http)?,
+        answers.collect::<Result<_, String>>()?,
+    ))
 }

@@ -58,6 +58,7 @@ impl Engine {
             .template_from_str(source)
             .map_err(|e| describe(&e))?;
         self.check_names(template.undeclared_variables(false), names)?;
+        refuse_unknown(template.render(()).map(drop))?;
         Ok(Text::Template(template))
     }
 
@@ -70,6 +71,7 @@ impl Engine {
         let used = expression.undeclared_variables(false);
         let uses_body = used.contains("json") || used.contains("text");
         self.check_names(used, names)?;
+        refuse_unknown(expression.eval(()).map(drop))?;
         Ok(Expr {
             expression,
             uses_body,
@@ -96,6 +98,18 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// A filter, test or function that does not exist shows only when it is reached; so everything is
+/// tried once without values, and of what goes wrong then only that counts.
+fn refuse_unknown(tried: Result<(), minijinja::Error>) -> Result<(), String> {
+    use minijinja::ErrorKind::{UnknownFilter, UnknownFunction, UnknownTest};
+    match tried {
+        Err(error) if matches!(error.kind(), UnknownFilter | UnknownFunction | UnknownTest) => {
+            Err(describe(&error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -223,6 +237,9 @@ mod tests {
     fn a_name_that_nobody_knows_is_refused_when_it_is_compiled() {
         let why = engine().text("{{ prot }}/{{ key }}", &["key"]).unwrap_err();
         assert_eq!(why, "nothing is called `prot` here; did you mean `port`?");
+        for unknown in ["{{ key | tojsn }}", "{{ key is evn }}"] {
+            assert!(engine().text(unknown, &["key"]).is_err(), "{unknown}");
+        }
         assert!(
             engine()
                 .expression("json.x == 1", &["json"])

@@ -177,6 +177,11 @@ impl Kind {
         needed.map(|(f, _)| *f)
     }
 
+    /// How many keys there are when the playbook does not say.
+    pub fn keys(self) -> usize {
+        self.facts().keys
+    }
+
     /// The checker's model for its promise.
     pub fn model(self) -> &'static str {
         self.facts().model

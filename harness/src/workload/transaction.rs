@@ -1,5 +1,8 @@
 //! Transactions of reads and appends, or of reads and writes.
 //!
+//! A list shows in which order it was appended to. A register does not, so a transaction reads it
+//! before it writes it for the first time: what was overwritten stands in the history.
+//!
 //! Keys come and go: a key is used for a while by all processes, then never again, so that lists
 //! stay short and what happened to a key can be told. As each process goes forward by its own
 //! count, what it does depends on nobody else.
@@ -47,17 +50,19 @@ impl Generator for Transactions {
         let oldest = self.count * self.processes / KEY_LIVES;
         self.count += 1;
         let length = self.random.random_range(1..=self.length_max);
-        let operations: Vec<Value> = (0..length)
-            .map(|_| {
-                let key = oldest + self.random.random_range(0..self.width);
-                let key = format!("{}{key}", self.prefix);
-                if self.random.random_bool(0.5) {
-                    json!(["r", key, null])
-                } else {
-                    json!([self.write, key, self.values.take()])
-                }
-            })
-            .collect();
+        let mut operations: Vec<Value> = Vec::with_capacity(length + 1);
+        while operations.len() < length {
+            let key = oldest + self.random.random_range(0..self.width);
+            let key = format!("{}{key}", self.prefix);
+            if self.random.random_bool(0.5) {
+                operations.push(json!(["r", key, null]));
+                continue;
+            }
+            if self.write == "w" && operations.iter().all(|before| before[1] != *key) {
+                operations.push(json!(["r", key, null]));
+            }
+            operations.push(json!([self.write, key, self.values.take()]));
+        }
         Some(Draft::new("txn", operations))
     }
 }
