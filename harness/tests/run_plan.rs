@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ordeal::playbook::matrix;
 use ordeal::runner::Plan;
 
 fn playbooks() -> PathBuf {
@@ -14,7 +15,8 @@ fn playbooks() -> PathBuf {
 fn all(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "systems") {
+        let apart = |name: &std::ffi::OsStr| ["systems", "campaigns"].iter().any(|it| name == *it);
+        if path.is_dir() && !path.file_name().is_some_and(apart) {
             all(&path, found);
         } else if path
             .extension()
@@ -33,6 +35,41 @@ fn every_playbook_that_is_shipped_is_right() {
     for file in found {
         if let Err(mistake) = Plan::read(&file, &BTreeMap::new(), Some(1)) {
             panic!("{mistake}");
+        }
+    }
+}
+
+#[test]
+fn a_playbook_that_is_written_again_makes_the_same_plan() {
+    let mut found = Vec::new();
+    all(&playbooks(), &mut found);
+    for file in found {
+        let plan = Plan::read(&file, &BTreeMap::new(), Some(7)).unwrap();
+        let again = plan.loaded.written_again();
+        let again = again.unwrap_or_else(|mistake| panic!("{}\n{mistake}", file.display()));
+        let again = Plan::of(again, 7).unwrap();
+        assert_eq!(again.faults, plan.faults, "{}", file.display());
+        let load = |plan: &Plan| serde_json::to_value(&plan.loaded.playbook.workloads).unwrap();
+        assert_eq!(load(&again), load(&plan), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_run_of_every_campaign_that_is_shipped_can_be_begun() {
+    for entry in std::fs::read_dir(playbooks().join("campaigns")).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let sheet = matrix::read(&file).unwrap_or_else(|mistake| panic!("{mistake}"));
+        let cells = sheet.cells(&BTreeMap::new(), 1);
+        let cells = cells.unwrap_or_else(|mistake| panic!("{mistake}"));
+        assert!(cells.len() > 1);
+        let mut seen = std::collections::BTreeSet::new();
+        for cell in &cells {
+            if seen.insert(&cell.labels) {
+                Plan::of_cell(cell, "all", cells.len()).unwrap_or_else(|it| panic!("{it}"));
+            }
         }
     }
 }
@@ -81,12 +118,46 @@ fn a_fault_that_is_misspelt_is_shown_where_it_is() {
 #[test]
 fn a_shape_that_is_misspelt_is_shown_where_it_is() {
     insta::assert_snapshot!(mistake(&format!("{HEAD}faults:\n  - partition: majorty\n    every: 5s\n")), @r"
-    ./p.yaml:5:16: faults[0].partition: unknown variant `majorty`, expected one of `one`, `minority`, `majority`, `halves`, `ring`, `bridge`, `leader`, `random`, `one-way`, `link`, `groups`
+    ./p.yaml:5:16: faults[0].partition: unknown word `majorty`, expected one of `one`, `minority`, `majority`, `halves`, `ring`, `bridge`, `leader`, `random`, `one-way`, `link`, `groups`
       |
     5 |   - partition: majorty
       |                ^
       = did you mean `majority`?
     ");
+}
+
+#[test]
+fn a_target_that_is_neither_a_word_nor_a_node_is_shown_where_it_is() {
+    insta::assert_snapshot!(mistake(&format!("{HEAD}faults:\n  - kill: minorty\n    every: 5s\n")), @r"
+    ./p.yaml:5:5: no node is called `minorty`; there are n1, n2, n3, n4, n5
+      |
+    5 |   - kill: minorty
+      |     ^
+      = did you mean `minority`?
+    ");
+    assert!(mistake(&format!("{HEAD}faults: [{{kill: n9, every: 5s}}]\n")).contains("called `n9`"));
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_shown_where_it_comes_again() {
+    insta::assert_snapshot!(mistake(&format!("{HEAD}nodes: 3\nseed: 1\nnodes: 5\n")), @r"
+    ./p.yaml:6:1: duplicate field `nodes`
+      |
+    6 | nodes: 5
+      | ^
+    ");
+}
+
+#[test]
+fn a_model_that_does_not_exist_is_refused() {
+    let text = HEAD.replace("kind: register", "kind: register, check: linearisable");
+    assert!(mistake(&text).starts_with("./p.yaml:3:30: no model is called"));
+}
+
+#[test]
+fn a_line_without_end_is_shown_in_part() {
+    let text = HEAD.replace("name: x", &format!("name: {{{}: 1}}", "x".repeat(5_000)));
+    assert!(mistake(&text).len() < 1_000);
 }
 
 #[test]

@@ -68,8 +68,28 @@ pub enum Until {
     Ready,
 }
 
-/// The keys of [`When`], for the message about a key that is neither.
-const WHEN: [&str; 6] = ["every", "at", "for", "chance", "times", "until"];
+impl When {
+    /// The keys, as they are written.
+    pub(super) const KEYS: [&str; 6] = ["every", "at", "for", "chance", "times", "until"];
+
+    /// Takes the value of one of them from a map.
+    pub(super) fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match key {
+            "every" => self.every = Some(map.next_value()?),
+            "at" => self.at = map.next_value::<OneOrMany>()?.0,
+            "for" => self.lasts = Some(map.next_value()?),
+            "chance" => self.chance = Some(map.next_value()?),
+            "times" => self.times = Some(map.next_value()?),
+            "until" => self.until = Some(map.next_value()?),
+            _ => unreachable!("it is one of the keys"),
+        }
+        Ok(())
+    }
+}
 
 impl<'de> Deserialize<'de> for FaultEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -90,24 +110,17 @@ impl<'de> Visitor<'de> for Entry {
         let mut fault = None;
         let mut when = When::default();
         while let Some(key) = map.next_key_seed(EntryKey)? {
-            match key.as_str() {
-                "every" => when.every = Some(map.next_value()?),
-                "at" => when.at = map.next_value::<OneOrMany>()?.0,
-                "for" => when.lasts = Some(map.next_value()?),
-                "chance" => when.chance = Some(map.next_value()?),
-                "times" => when.times = Some(map.next_value()?),
-                "until" => when.until = Some(map.next_value()?),
-                _ if fault.is_some() => {
-                    return Err(de::Error::custom(format!(
-                        "a second fault, `{key}`, in one entry; give it an entry of its own"
-                    )));
-                }
-                _ => {
-                    fault = Some(Fault::deserialize(Keyed {
-                        key: &key,
-                        map: &mut map,
-                    })?);
-                }
+            if When::KEYS.contains(&key.as_str()) {
+                when.take(&key, &mut map)?;
+            } else if fault.is_some() {
+                return Err(de::Error::custom(format!(
+                    "a second fault, `{key}`, in one entry; give it an entry of its own"
+                )));
+            } else {
+                fault = Some(Fault::deserialize(Keyed {
+                    key: &key,
+                    map: &mut map,
+                })?);
             }
         }
         let fault = fault.ok_or_else(|| de::Error::custom("an entry without a fault"))?;
@@ -134,12 +147,12 @@ impl Visitor<'_> for EntryKey {
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<String, E> {
-        if WHEN.contains(&key) || Fault::KINDS.contains(&key) {
+        if When::KEYS.contains(&key) || Fault::KINDS.contains(&key) {
             return Ok(key.to_owned());
         }
         let all: Vec<String> = Fault::KINDS
             .iter()
-            .chain(&WHEN)
+            .chain(&When::KEYS)
             .map(|name| format!("`{name}`"))
             .collect();
         Err(E::custom(format!(

@@ -45,7 +45,7 @@ pub struct Least {
 }
 
 impl Least {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.before.is_empty() && self.during.is_empty() && self.after.is_empty()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::source::{Mistake, Source};
+use super::source::{self, Mistake, Source};
 use super::{Playbook, lint, parameters};
 
 /// How deep playbooks may include each other.
@@ -28,6 +28,25 @@ impl Loaded {
             .parent()
             .unwrap_or(Path::new(""))
             .to_owned()
+    }
+
+    /// The same after its playbook was changed: its text says what it now is, and is checked.
+    pub fn written_again(&self) -> Result<Loaded, Mistake> {
+        // What the parameters and the includes had to give is in the playbook already.
+        let playbook = Playbook {
+            include: Vec::new(),
+            parameters: BTreeMap::new(),
+            ..self.playbook.clone()
+        };
+        let source = Source {
+            file: self.source.file.clone(),
+            text: source::write(&playbook),
+        };
+        let parsed = parse(source)?;
+        Ok(Loaded {
+            parameters: self.parameters.clone(),
+            ..parsed
+        })
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod entry;
 mod expect;
+mod faults;
 mod lint;
 mod load;
+pub mod matrix;
 mod parameters;
 pub mod schema;
 pub mod source;
@@ -20,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{FaultEntry, Until, When};
 pub use expect::{Expect, Least};
+pub use faults::Faults;
+pub use lint::FAULTS_MAX;
 pub use load::{Loaded, load, parse};
 pub use parameters::Scalar;
 use units::{Count, Rate, Span};
@@ -55,8 +59,8 @@ pub struct Playbook {
     /// What the clients do.
     pub workloads: Vec<Load>,
     /// What else happens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<FaultEntry>,
+    #[serde(default, skip_serializing_if = "Faults::is_empty")]
+    pub faults: Faults,
     /// How many faults may hold at the same time.
     #[serde(default = "one")]
     pub faults_at_once: usize,

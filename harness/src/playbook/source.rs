@@ -16,6 +16,9 @@ use serde_yaml::with::singleton_map_recursive;
 /// The longest YAML text that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// How much of a line is shown with a mistake.
+const LINE_CHARS_MAX: usize = 160;
+
 /// A file of YAML and its text.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -84,11 +87,11 @@ impl fmt::Display for Mistake {
         let number = place.line.to_string();
         let margin = " ".repeat(number.len());
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{number} | {}", self.line_text)?;
-        let lead: String = self
-            .line_text
+        let (skipped, shown) = window(&self.line_text, place.column);
+        writeln!(f, "{number} | {shown}")?;
+        let lead: String = shown
             .chars()
-            .take(place.column - 1)
+            .take(place.column - 1 - skipped)
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
         write!(f, "{margin} | {lead}^")?;
@@ -99,7 +102,41 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// What a file of YAML is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// A playbook.
+    Playbook,
+    /// A matrix of playbooks.
+    Matrix,
+    /// A system under test.
+    System,
+}
+
+/// The part of a line that is shown, and how many characters before it are not.
+fn window(line: &str, column: usize) -> (usize, String) {
+    if line.chars().count() <= LINE_CHARS_MAX {
+        return (0, line.to_owned());
+    }
+    let skipped = (column - 1).saturating_sub(LINE_CHARS_MAX / 2);
+    (
+        skipped,
+        line.chars().skip(skipped).take(LINE_CHARS_MAX).collect(),
+    )
+}
+
 impl Source {
+    /// What the text is about, by the keys that only one kind has.
+    pub fn kind(&self) -> Result<Document, Mistake> {
+        use std::collections::BTreeMap;
+        let keys: BTreeMap<String, serde_yaml::Value> = self.parse()?;
+        Ok(match () {
+            () if keys.contains_key("playbooks") => Document::Matrix,
+            () if keys.contains_key("daemon") => Document::System,
+            () => Document::Playbook,
+        })
+    }
+
     /// Reads a file.
     pub fn read(file: &Path) -> Result<Source, Mistake> {
         let refuse = |message: String| Mistake {
@@ -164,9 +201,35 @@ impl Source {
             column: l.column(),
         });
         let full = error.to_string();
-        let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
-        let hint = suggestion(&message);
+        let message = in_words(full.split(" at line ").next().unwrap_or(&full));
+        let place = self.repeated(&message).or(place);
+        let indented_by_tab = || {
+            let line = self.text.lines().nth(place?.line - 1)?;
+            let hint = "YAML is indented with blanks, not with tabs";
+            line.starts_with('\t').then(|| hint.to_owned())
+        };
+        let hint = suggestion(&message).or_else(indented_by_tab);
         self.at(place, message, hint)
+    }
+
+    /// The place of a key that is there twice, which the YAML library does not tell.
+    fn repeated(&self, message: &str) -> Option<Place> {
+        let (_, key) = message.split_once("duplicate field `")?;
+        let key = key.split('`').next()?;
+        let is_key = |line: &str| {
+            let rest = line.trim_start().strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
+        };
+        let lines = self.text.lines().enumerate();
+        let found: Vec<Place> = lines
+            .filter(|(_, line)| is_key(line))
+            .map(|(at, line)| Place {
+                line: at + 1,
+                column: line.chars().take_while(|c| c.is_whitespace()).count() + 1,
+            })
+            .collect();
+        // With more, nobody knows which two are meant.
+        (found.len() == 2).then(|| found[1])
     }
 
     pub(super) fn at(
@@ -191,6 +254,35 @@ impl Source {
             message,
             hint,
         }
+    }
+}
+
+/// Anything as the text of YAML that [`Source::parse`] reads.
+pub fn write(value: &impl serde::Serialize) -> String {
+    let mut text = Vec::new();
+    let mut serializer = serde_yaml::Serializer::new(&mut text);
+    singleton_map_recursive::serialize(value, &mut serializer).expect("plain data is YAML");
+    String::from_utf8(text).expect("YAML is text")
+}
+
+/// What the YAML library says, without words of Rust.
+fn in_words(message: &str) -> String {
+    let mut said = message.to_owned();
+    for (theirs, ours) in [
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected u32", "expected a whole number, not negative"),
+        ("expected a sequence", "expected a list"),
+        ("invalid type: sequence", "invalid type: a list"),
+        ("invalid type: map", "invalid type: a map"),
+        ("invalid type: unit value", "invalid type: nothing"),
+        ("unknown variant", "unknown word"),
+    ] {
+        said = said.replace(theirs, ours);
+    }
+    match said.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected a map of its keys"),
+        None => said,
     }
 }
 
