@@ -123,22 +123,42 @@ pub fn list(store: &Path) -> Result<Vec<RunFolder>> {
 }
 
 /// Copies the runs of another store that this one does not have; gives back how many.
+///
+/// Two runs may have one name: those of two shards that began in the same second. Such a run gets
+/// a name of its own.
 pub fn merge(store: &Path, other: &Path) -> Result<usize> {
+    if !other.is_dir() {
+        bail!("there is no store at {}", other.display());
+    }
     fs::create_dir_all(store)?;
     let mut merged = 0;
     for run in list(other)? {
-        let here = store.join(run.name());
-        if here.exists() {
+        let record = fs::read(run.file("run.json"))?;
+        let Some(name) = free_name(store, &run.name(), &record) else {
             continue;
-        }
+        };
         // Under another name until it is whole, so that a copy that is cut short is no run.
-        let draft = store.join(format!(".{}.new", run.name()));
+        let draft = store.join(format!(".{name}.new"));
         copy(run.path(), &draft)
-            .and_then(|()| fs::rename(&draft, &here))
+            .and_then(|()| fs::rename(&draft, store.join(name)))
             .with_context(|| format!("cannot copy {}", run.path().display()))?;
         merged += 1;
     }
     Ok(merged)
+}
+
+/// A name that no run here has; none when one of the like names is this very run.
+fn free_name(store: &Path, name: &str, record: &[u8]) -> Option<String> {
+    let names = (2..).map(|number| format!("{name}.{number}"));
+    for name in std::iter::once(name.to_owned()).chain(names) {
+        match fs::read(store.join(&name).join("run.json")) {
+            Ok(here) if here == record => return None,
+            Ok(_) => {}
+            Err(_) if store.join(&name).exists() => {}
+            Err(_) => return Some(name),
+        }
+    }
+    unreachable!("the numbers do not end")
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -166,6 +186,23 @@ fn point_latest(store: &Path, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_merge_brings_every_run_once_though_two_have_one_name() {
+        let stores: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        for (number, store) in stores[1..].iter().enumerate() {
+            let run = RunFolder::create(store.path(), "same").unwrap();
+            let here = store.path().join("20261122T000000-same");
+            fs::rename(run.path(), &here).unwrap();
+            fs::write(here.join("run.json"), number.to_string()).unwrap();
+        }
+        let all = stores[0].path();
+        let merged = |from: usize| merge(all, stores[from].path()).unwrap();
+        assert_eq!((merged(1), merged(2)), (1, 1));
+        assert_eq!((merged(1), merged(2)), (0, 0), "they are here already");
+        assert_eq!(list(all).unwrap().len(), 2);
+        assert!(merge(all, Path::new("/nowhere")).is_err());
+    }
 
     #[test]
     fn two_runs_in_one_second_get_two_folders_and_latest_is_the_last() {

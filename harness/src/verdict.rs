@@ -131,6 +131,18 @@ impl Results {
         }
     }
 
+    /// When the earliest proof of a violation was complete, in seconds from the start of the run.
+    pub fn first_proof_seconds(&self) -> Option<f64> {
+        let reports = self.properties.iter().map(|property| &property.report);
+        let proofs = reports.filter(|report| report.verdict == Verdict::Invalid);
+        let proofs = proofs.flat_map(|report| {
+            let anomalies = report.anomalies.iter().map(|anomaly| &anomaly.ops);
+            anomalies.chain([&report.counterexample])
+        });
+        let ends = proofs.filter_map(|ops| ops.iter().map(|op| op.time).max());
+        ends.min().map(|nanos| nanos as f64 / 1e9)
+    }
+
     /// The same with other words of the checker.
     #[must_use]
     pub fn judged_again(self, properties: Vec<Property>) -> Results {

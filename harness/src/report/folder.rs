@@ -121,7 +121,25 @@ pub(super) struct Results {
     pub(super) properties: Vec<Property>,
     pub(super) coverage: Vec<Coverage>,
     pub(super) harness: Harness,
+    pub(super) figures: Counted,
     pub(super) faults: Vec<Fault>,
+}
+
+/// What was counted while the run was on, as far as the history does not tell it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Counted {
+    /// Numbers of the nodes: name, node, how it went.
+    pub(super) gauges: BTreeMap<String, BTreeMap<String, Course>>,
+}
+
+/// How a number of a node went.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Course {
+    pub(super) first: f64,
+    pub(super) last: f64,
+    pub(super) max: f64,
 }
 
 /// A promise of the system and whether it was kept.

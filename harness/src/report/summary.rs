@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::axis::{count, duration_ns, duration_us, moment_ns, short};
 use super::faults::Shown;
-use super::folder::{Folder, Property, Verdict};
+use super::folder::{Course, Folder, Property, Verdict};
 use super::timeline::Timeline;
 
 /// What a reader must have seen after the first glance.
@@ -82,7 +82,7 @@ impl Summary {
         Self {
             banner: banner(folder, timeline, faults),
             parts: [properties(folder), coverage(folder), harness(folder)],
-            figures: figures(timeline, faults),
+            figures: [figures(timeline, faults), terms(folder)].concat(),
         }
     }
 }
@@ -260,6 +260,24 @@ fn figures(timeline: &Timeline, faults: &[Shown]) -> Vec<Figure> {
         figure("Faults", faults.len().to_string(), kinds(faults)),
         figure("Duration", duration_ns(timeline.end_ns), String::new()),
     ]
+}
+
+/// How far the nodes' terms grew, when the system tells them: each term is an election at least.
+fn terms(folder: &Folder) -> Vec<Figure> {
+    let Some(nodes) = folder.results.figures.gauges.get("term") else {
+        return Vec::new();
+    };
+    let most = |of: fn(&Course) -> f64| nodes.values().map(of).fold(0.0, f64::max);
+    let (first, max) = (most(|it| it.first), most(|it| it.max));
+    let ended: Vec<String> = nodes
+        .iter()
+        .map(|(name, it)| format!("{name} {}", it.last))
+        .collect();
+    vec![Figure {
+        name: "Terms",
+        value: format!("{first} → {max}"),
+        note: format!("at the end {}", ended.join(", ")),
+    }]
 }
 
 fn kinds(faults: &[Shown]) -> String {

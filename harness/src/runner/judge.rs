@@ -28,7 +28,7 @@ pub struct Part {
 
 impl Part {
     /// A process belongs to the slot that is left when the retired generations are taken away.
-    fn has(&self, process: Process) -> bool {
+    pub(super) fn has(&self, process: Process) -> bool {
         let Process::Client(number) = process else {
             return false;
         };

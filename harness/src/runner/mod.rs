@@ -4,20 +4,25 @@
 //! daemons are stopped, and what was recorded until then is checked. Failures of the harness are
 //! collected and never mistaken for the system's.
 
+mod bench;
 mod coverage;
+mod gauges;
 pub mod judge;
 mod outcome;
 mod plan;
 mod progress;
 mod torment;
+mod vigil;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use ordeal_checker::Verdict;
 use tokio::sync::watch;
 
-pub use outcome::RunRecord;
+pub use bench::{Figures, bench};
+pub use outcome::{Mark, RunRecord};
 pub use plan::Plan;
 pub use progress::Progress;
 
@@ -26,13 +31,16 @@ use crate::control::Control;
 use crate::interpreter::{Stage, Worker, drive};
 use crate::journal::Journal;
 use crate::nemesis::Nemesis;
+use crate::operator::daemons::clock_offset_ms;
 use crate::recorder::Recorder;
 use crate::store::RunFolder;
 use crate::system::{Client, Deployment, Probes};
 use crate::tally::{Part, Tally};
-use crate::verdict::{FaultRecord, Results};
+use crate::verdict::{FaultRecord, Property, Results};
+use gauges::{Courses, Gauges};
 use outcome::Phases;
 use torment::Torment;
+use vigil::Ending;
 
 /// How long the last reads may take all together.
 const FINALE_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +66,9 @@ struct Gathered {
     errors: Vec<String>,
     faults: Vec<FaultRecord>,
     phases: Phases,
+    gauges: Courses,
+    /// The violation for which the run was ended before its time.
+    proof: Option<String>,
 }
 
 impl Gathered {
@@ -91,8 +102,13 @@ pub async fn run(setting: Setting<'_>) -> Result<Results> {
     } else {
         Vec::new()
     };
+    record.ended_early.clone_from(&gathered.proof);
+    folder.write_json("run.json", &record)?;
+    gathered
+        .errors
+        .extend(unconfirmed(gathered.proof.as_deref(), &properties));
     let coverage = coverage::measure(&plan.loaded, &tally, &gathered.faults);
-    let figures = outcome::figures(&tally, &gathered.phases);
+    let figures = outcome::figures(&tally, &gathered.phases, &gathered.gauges);
     let results = Results::new(
         properties,
         coverage,
@@ -102,6 +118,15 @@ pub async fn run(setting: Setting<'_>) -> Result<Results> {
     );
     folder.write_json("results.json", &results)?;
     Ok(results)
+}
+
+/// What is wrong when a run was ended for a violation that the check of the whole does not find.
+fn unconfirmed(proof: Option<&str>, properties: &[Property]) -> Option<String> {
+    let found = properties.iter().any(|it| it.verdict == Verdict::Invalid);
+    let proof = proof.filter(|_| !found)?;
+    Some(format!(
+        "the run was ended for what its check does not confirm: {proof}"
+    ))
 }
 
 /// Everything that touches hosts.
@@ -121,6 +146,13 @@ async fn execute(
     progress.phase("connect");
     let cluster = plan.hosts_of(cluster);
     let control = Arc::new(Control::connect(&cluster).await?);
+    for session in control.sessions() {
+        if let Some(offset) = clock_offset_ms(session).await {
+            record
+                .clock_offsets_ms
+                .insert(session.name().into(), offset);
+        }
+    }
     let deployment = Deployment::new(Arc::clone(&plan.system), Arc::clone(&control))?;
     record.digests.clone_from(&deployment.digests);
     let probes = Probes::new(Arc::clone(&plan.system), Arc::clone(&control));
@@ -185,18 +217,24 @@ async fn work(
         async move { drive(workers, &stage).await }
     });
 
+    let nodes = &plan.system.nodes;
+    let gauges = Gauges::follow(probes, nodes, &recorder, folder);
     let ticking = progress.follow(tally, &recorder, plan.loaded.playbook.time.total().0);
-    let mut interrupted = setting.interrupted.clone();
+    let mut ending = if plan.stop_on_violation {
+        let history = folder.file("history.jsonl");
+        Ending::by_proof(setting.interrupted.clone(), history, plan.parts())?
+    } else {
+        Ending::by(setting.interrupted.clone())
+    };
+    let interrupted = &mut ending.over;
     let time = &plan.loaded.playbook.time;
     gathered.phases.enter("before", &recorder);
     progress.phase("before");
-    rest(time.before.0, &mut interrupted).await;
+    rest(time.before.0, interrupted).await;
     gathered.phases.enter("faults", &recorder);
     progress.phase("faults");
     tally.enter(Part::During);
-    torment
-        .run(&recorder, time.during.0, &mut interrupted)
-        .await;
+    torment.run(&recorder, time.during.0, interrupted).await;
     gathered.phases.enter("heal", &recorder);
     progress.phase("heal");
     torment.heal(&recorder).await;
@@ -204,16 +242,18 @@ async fn work(
     tally.enter(Part::After);
     gathered.phases.enter("after", &recorder);
     progress.phase("after");
-    rest(time.after.0, &mut interrupted).await;
+    rest(time.after.0, interrupted).await;
     tally.close(recorder.now_ns());
     stop.send_replace(true);
     let workers = driving.await.context("a client panicked")?;
     ticking.abort();
+    gathered.gauges = gauges.end();
     gathered.phases.enter("final", &recorder);
     progress.phase("final reads");
     tally.enter(Part::Final);
     // Copied out first: whoever wants to interrupt must not wait for the last reads.
     let hurried = *interrupted.borrow();
+    gathered.proof = ending.proof();
     finale(plan, probes, workers, &stage, hurried).await;
     gathered.phases.end(&recorder);
     syncing.abort();

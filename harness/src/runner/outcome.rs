@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Plan;
+use super::gauges::Courses;
 use super::judge::Part;
 use crate::cluster::Cluster;
 use crate::recorder::Recorder;
@@ -34,10 +35,32 @@ pub struct RunRecord {
     pub cluster: Value,
     /// Of what ran.
     pub versions: BTreeMap<String, String>,
+    /// How far each host's clock was ahead of ours when the run began.
+    #[serde(default)]
+    pub clock_offsets_ms: BTreeMap<String, f64>,
     /// Of what was uploaded.
     pub digests: BTreeMap<String, String>,
     /// When each part of the run was.
     pub phases: Phases,
+    /// The violation for which it was ended before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
+    /// Its place in a campaign, if it is part of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+/// The place of a run in a campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The campaign's name.
+    pub campaign: String,
+    /// Its number in the whole plan, from 1.
+    pub number: usize,
+    /// How many runs the whole plan has.
+    pub of: usize,
+    /// What is special about it, apart from the seed.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The parts of a run in time.
@@ -114,14 +137,17 @@ impl RunRecord {
                 ("ordeal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
                 ("kernel".to_owned(), kernel.trim().to_owned()),
             ]),
+            clock_offsets_ms: BTreeMap::new(),
             digests: BTreeMap::new(),
             phases: Phases::default(),
+            ended_early: None,
+            mark: plan.mark.clone(),
         }
     }
 }
 
 /// The figures of a run.
-pub(super) fn figures(tally: &Tally, phases: &Phases) -> Value {
+pub(super) fn figures(tally: &Tally, phases: &Phases, gauges: &Courses) -> Value {
     let counts = tally.counts();
     let total = counts.total();
     let seconds = phases.working_seconds();
@@ -147,6 +173,7 @@ pub(super) fn figures(tally: &Tally, phases: &Phases) -> Value {
         "functions": counts.by_function(),
         "errors": counts.errors,
         "latency": latencies,
+        "gauges": gauges,
         "longest_outage_ms": tally.longest_outage().as_secs_f64() * 1e3,
         "recovery_ms": tally.recovery().map(|recovery| recovery.as_secs_f64() * 1e3),
     })

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::judge;
-use super::outcome::RunRecord;
+use super::outcome::{Mark, RunRecord};
 use crate::cluster::Cluster;
 use crate::generator::{self, Due, Pace, Schedule, Slot};
 use crate::interpreter::Worker;
-use crate::playbook::source::{Mistake, Source};
+use crate::nemesis::Target;
+use crate::playbook::matrix::Cell;
+use crate::playbook::source::{Mistake, Source, Step, nearest};
 use crate::playbook::units::{Around, Span};
-use crate::playbook::{self, FaultEntry, Load, Loaded, When};
+use crate::playbook::{self, FAULTS_MAX, FaultEntry, Faults, Load, Loaded, When};
 use crate::store::RunFolder;
 use crate::system::{Node, System, check_parameters, compile, find};
 use crate::verdict::{Results, Settled};
@@ -32,6 +34,10 @@ pub struct Plan {
     pub seed: u64,
     /// The faults, in time.
     pub faults: Vec<Due>,
+    /// The run ends as soon as a violation is proven.
+    pub stop_on_violation: bool,
+    /// Its place in a campaign, if it is part of one.
+    pub mark: Option<Mark>,
 }
 
 /// One workload of a plan and the slots it has.
@@ -59,19 +65,42 @@ impl Plan {
         Plan::of(loaded, seed)
     }
 
-    fn of(loaded: Loaded, seed: u64) -> Result<Plan, Mistake> {
-        let nodes = (1..=loaded.playbook.nodes as u64).map(|id| Node {
-            name: format!("n{id}"),
-            id,
-            address: format!("192.0.2.{id}"),
-        });
-        let system = Arc::new(system(&loaded, nodes.collect())?);
+    /// Checks a system file by itself, as for three nodes.
+    pub fn check_system(file: &Path) -> Result<(), Mistake> {
+        let source = Source::read(file)?;
+        let system = compile(&source, &BTreeMap::new(), placeholders(3))?;
+        let tried = system.try_out();
+        tried.map_err(|why| source.mistake(&["daemon".into(), "argv".into()], why))
+    }
+
+    /// A playbook with a seed.
+    pub fn of(loaded: Loaded, seed: u64) -> Result<Plan, Mistake> {
+        let nodes = placeholders(loaded.playbook.nodes);
+        let system = Arc::new(system(&loaded, nodes)?);
+        check_names(&loaded, &system, |name| is_beyond(name, &system.nodes))?;
         let faults = plan_faults(&loaded, seed);
         Ok(Plan {
             loaded,
             system,
             seed,
             faults,
+            stop_on_violation: false,
+            mark: None,
+        })
+    }
+
+    /// One run of a campaign of so many.
+    pub fn of_cell(cell: &Cell, campaign: &str, of: usize) -> Result<Plan, Mistake> {
+        let mark = Mark {
+            campaign: campaign.to_owned(),
+            number: cell.number,
+            of,
+            labels: cell.labels.clone(),
+        };
+        let plan = Plan::of(cell.loaded.clone(), cell.seed)?;
+        Ok(Plan {
+            mark: Some(mark),
+            ..plan
         })
     }
 
@@ -87,23 +116,40 @@ impl Plan {
         let mut loaded = playbook::parse(source).map_err(anyhow::Error::new)?;
         loaded.parameters = record.parameters;
         let came = results.faults.into_iter().filter_map(|fault| fault.settled);
-        loaded.playbook.faults = came.map(entry).collect();
-        loaded.playbook.faults_at_once = usize::MAX;
+        loaded.playbook.faults = Faults(came.map(entry).collect());
+        loaded.playbook.faults_at_once = FAULTS_MAX;
+        let came: Vec<&str> = loaded
+            .playbook
+            .faults
+            .iter()
+            .map(|e| e.fault.kind())
+            .collect();
+        // What never came the first time is not expected to come now.
+        let expected = &mut loaded.playbook.expect.faults;
+        expected.retain(|kind, _| came.contains(&kind.as_str()));
+        let loaded = loaded.written_again().map_err(anyhow::Error::new)?;
         Plan::of(loaded, record.seed).map_err(anyhow::Error::new)
     }
 
-    /// The same plan without one of its faults.
+    /// The same plan once more.
     #[must_use]
-    pub fn without_fault(&self, at: usize) -> Plan {
-        let mut loaded = self.loaded.clone();
-        loaded.playbook.faults.remove(at);
-        let faults = plan_faults(&loaded, self.seed);
+    pub fn again(&self) -> Plan {
         Plan {
-            loaded,
+            loaded: self.loaded.clone(),
             system: Arc::clone(&self.system),
             seed: self.seed,
-            faults,
+            faults: self.faults.clone(),
+            stop_on_violation: self.stop_on_violation,
+            mark: None,
         }
+    }
+
+    /// Refuses a plan that names nodes which a lab does not have: it is told before one is up.
+    pub fn check_for_lab(&self) -> Result<(), Mistake> {
+        let nodes = placeholders(self.loaded.playbook.nodes);
+        check_names(&self.loaded, &self.system, |name| {
+            !nodes.iter().any(|node| node.name == name)
+        })
     }
 
     /// The same plan for the hosts that it will really run on.
@@ -119,7 +165,15 @@ impl Plan {
             id: host.id,
             address: host.address.to_string(),
         });
-        let system = Arc::new(system(&self.loaded, nodes.collect())?);
+        self.with_nodes(nodes.collect())
+    }
+
+    /// The same plan for these nodes.
+    pub(super) fn with_nodes(self, nodes: Vec<Node>) -> Result<Plan, Mistake> {
+        let system = Arc::new(system(&self.loaded, nodes)?);
+        check_names(&self.loaded, &system, |name| {
+            !system.nodes.iter().any(|node| node.name == name)
+        })?;
         Ok(Plan { system, ..self })
     }
 
@@ -225,6 +279,16 @@ impl<'a> PlannedLoad<'a> {
     }
 }
 
+/// Nodes that stand for those that are not known yet.
+fn placeholders(nodes: usize) -> Vec<Node> {
+    let nodes = (1..=nodes as u64).map(|id| Node {
+        name: format!("n{id}"),
+        id,
+        address: format!("192.0.2.{id}"),
+    });
+    nodes.collect()
+}
+
 /// The playbook's system for some nodes, with everything checked that both together must fulfil.
 fn system(loaded: &Loaded, nodes: Vec<Node>) -> Result<System, Mistake> {
     let reference = &loaded.playbook.system;
@@ -251,6 +315,42 @@ fn system(loaded: &Loaded, nodes: Vec<Node>) -> Result<System, Mistake> {
             .map_err(|why| loaded.source.mistake(&here, why))?;
     }
     Ok(system)
+}
+
+/// Refuses faults of nodes that `is_wrong` says are none.
+fn check_names(
+    loaded: &Loaded,
+    system: &System,
+    is_wrong: impl Fn(&str) -> bool,
+) -> Result<(), Mistake> {
+    for (at, entry) in loaded.playbook.faults.iter().enumerate() {
+        let here = |key: &str| ["faults".into(), at.into(), key.into()];
+        let kind = entry.fault.kind();
+        if let Some(name) = entry.fault.names().into_iter().find(|name| is_wrong(name)) {
+            return Err(no_node(loaded, system, &here(kind), &name));
+        }
+    }
+    Ok(())
+}
+
+fn no_node(loaded: &Loaded, system: &System, path: &[Step], name: &str) -> Mistake {
+    let names: Vec<&str> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let message = format!("no node is called `{name}`; there are {}", names.join(", "));
+    let hint = nearest(name, Target::WORDS.into_iter());
+    Mistake {
+        hint: hint.map(|near| format!("did you mean `{near}`?")),
+        ..loaded.source.mistake(path, message)
+    }
+}
+
+/// Before the hosts are known only `n1`, `n2` … can be told to be too many, and words to be misspelt.
+fn is_beyond(name: &str, nodes: &[Node]) -> bool {
+    let number = name.strip_prefix('n').map(str::parse::<usize>);
+    match number {
+        Some(Ok(number)) => number == 0 || number > nodes.len(),
+        // Short words are like too many names of hosts.
+        _ => nearest(name, Target::WORDS.into_iter().filter(|it| it.len() > 5)).is_some(),
+    }
 }
 
 fn plan_faults(loaded: &Loaded, seed: u64) -> Vec<Due> {

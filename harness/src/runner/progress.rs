@@ -1,7 +1,7 @@
 //! How a run goes, told on stderr: a moving line on a terminal, a line for each phase elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,6 +16,10 @@ pub struct Progress {
     bar: ProgressBar,
     terminal: bool,
     quiet: bool,
+    /// Phases are shown only where they can be overwritten.
+    brief: bool,
+    /// Which of many runs this is.
+    place: Mutex<String>,
     start: Instant,
 }
 
@@ -35,16 +39,36 @@ impl Progress {
             bar,
             terminal,
             quiet,
+            brief: false,
+            place: Mutex::default(),
             start: Instant::now(),
         }
     }
 
+    /// The same for many runs: a line for each of them, and nothing about their phases.
+    pub fn brief(quiet: bool) -> Progress {
+        Progress {
+            brief: true,
+            ..Progress::new(quiet)
+        }
+    }
+
+    /// Which of many runs is on now.
+    pub fn place(&self, place: &str) {
+        place.clone_into(&mut self.place.lock().expect("nobody panics with it"));
+    }
+
     /// A phase begins.
     pub fn phase(&self, name: &str) {
-        if !self.terminal && !self.quiet {
+        if !self.terminal && !self.quiet && !self.brief {
             eprintln!("{:>6.1}s  {name}", self.start.elapsed().as_secs_f64());
         }
-        self.bar.set_prefix(name.to_owned());
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
+        let place = self.place.lock().expect("nobody panics with it");
+        let prefix = [place.as_str(), name].join(" ");
+        self.bar.set_prefix(prefix.trim_start().to_owned());
         self.bar.set_message("");
     }
 

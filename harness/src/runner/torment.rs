@@ -55,7 +55,7 @@ impl Torment {
         Torment {
             nemesis,
             probes,
-            entries: plan.loaded.playbook.faults.clone(),
+            entries: plan.loaded.playbook.faults.0.clone(),
             nodes: plan.system.nodes.clone(),
             plan: plan.faults.clone(),
             holding: Vec::new(),
