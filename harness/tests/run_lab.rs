@@ -129,6 +129,33 @@ fn a_leader_that_reads_from_its_own_state_is_caught() {
 }
 
 #[test]
+fn a_run_ends_within_seconds_of_the_first_proof() {
+    let Some(scene) = Scene::new("proof", 5) else {
+        return;
+    };
+    // Ten minutes, if nobody ended it.
+    let text = std::fs::read_to_string(playbook("canary/stale-reads.yaml")).expect("it is shipped");
+    let file = scene.store.path().join("long.yaml");
+    std::fs::write(&file, text.replace("during: 20s", "during: 10m")).expect("written");
+    let output = scene.run(&file, &["--stop-on-violation"]);
+    assert_eq!(output.status.code(), Some(1));
+    let results = scene.results();
+    assert_eq!(results["harness"]["ok"], true, "{}", results["harness"]);
+    let run = scene.store.path().join("latest/run.json");
+    let run: Value = serde_json::from_slice(&std::fs::read(run).expect("run.json")).expect("JSON");
+    assert!(run["ended_early"].is_string(), "{run}");
+    let phases = run["phases"].as_array().expect("phases");
+    let worked = phases
+        .iter()
+        .find(|phase| phase["name"] == "faults")
+        .expect("faults");
+    assert!(
+        worked["end_ns"].as_u64() < Some(300_000_000_000),
+        "{worked}"
+    );
+}
+
+#[test]
 fn an_interrupted_run_is_healed_checked_and_reported() {
     let Some(scene) = Scene::new("interrupted", 3) else {
         return;

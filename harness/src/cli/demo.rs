@@ -42,24 +42,20 @@ impl Demo {
         };
         let (sound, broken) = (read(SOUND)?, read(BROKEN)?);
         let progress = Progress::new(context.json);
-        let nodes = sound
-            .loaded
-            .playbook
-            .nodes
-            .max(broken.loaded.playbook.nodes);
-        let ground = launch::Ground::prepare(context, nodes, self.keep, &progress)?;
+        let playbooks = [&sound.loaded.playbook, &broken.loaded.playbook];
+        let ground = launch::Ground::prepare(context, playbooks, self.keep, &progress)?;
         let shown = (|| {
-            let (folder, survived) = launch::run(context, sound, &ground, &progress)?;
-            let exit = launch::show(context, folder.path(), &survived)?;
+            let survived = launch::run(context, sound, &ground, &progress)?;
+            let exit = launch::show(context, survived.folder.path(), &survived.results)?;
             if exit != Exit::Valid {
                 return Ok(exit);
             }
             context.print_text(
                 "\nnow a node that is broken on purpose: it answers reads from its own state\n",
             )?;
-            let (folder, caught) = launch::run(context, broken, &ground, &progress)?;
-            launch::show(context, folder.path(), &caught)?;
-            verdict(context, folder.path(), &caught)
+            let caught = launch::run(context, broken, &ground, &progress)?;
+            launch::show(context, caught.folder.path(), &caught.results)?;
+            verdict(context, caught.folder.path(), &caught.results)
         })();
         ground.leave(&progress)?;
         shown

@@ -8,10 +8,17 @@ use tokio::sync::watch;
 
 use super::{Context, Exit, UsageError};
 use crate::cluster::{self, Cluster, lab};
+use crate::playbook::{FaultEntry, Playbook};
 use crate::report;
 use crate::runner::{self, Plan, Progress, Setting};
 use crate::store::RunFolder;
 use crate::verdict::Results;
+
+/// The faults for which a node needs a disk of its own.
+const DISK_FAULTS: [&str; 2] = ["full-disk", "power-cut"];
+
+/// How large that disk is.
+const DISK_MB: u32 = 512;
 
 /// A cluster that is entered, and taken down at the end when it was brought up for this.
 #[derive(Debug)]
@@ -22,20 +29,29 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Opens the cluster that the user chose; a lab that is not up is brought up.
-    pub(super) fn prepare(
+    /// Opens the cluster that the user chose; a lab that is not up is brought up, as large as the
+    /// largest of these playbooks wants it, and with disks when any of them damages disks.
+    pub(super) fn prepare<'a>(
         context: &Context,
-        nodes: usize,
+        playbooks: impl IntoIterator<Item = &'a Playbook>,
         keep: bool,
         progress: &Progress,
     ) -> anyhow::Result<Ground> {
         let selector = context.selector();
+        let (mut nodes, mut disk_mb) = (1, None);
+        for playbook in playbooks {
+            nodes = nodes.max(playbook.nodes);
+            let needs_disk = |entry: &FaultEntry| DISK_FAULTS.contains(&entry.fault.kind());
+            if playbook.faults.iter().any(needs_disk) {
+                disk_mb = Some(DISK_MB);
+            }
+        }
         let mut brought_up = None;
         if let Some(name) = lab_name(selector)
             && lab::status(name)?.is_none_or(|status| !status.up)
         {
             progress.phase("lab up");
-            lab::up(name, nodes as u16)?;
+            lab::up_with_disks(name, nodes as u16, disk_mb)?;
             brought_up = Some(name.to_owned());
         }
         let ground = cluster::open(selector).and_then(|cluster| {
@@ -66,6 +82,14 @@ impl Ground {
     }
 }
 
+/// Refuses what can be seen to be wrong before anything is started.
+pub(super) fn check(context: &Context, plan: &Plan) -> anyhow::Result<()> {
+    if lab_name(context.selector()).is_some() {
+        plan.check_for_lab().map_err(UsageError::wrap)?;
+    }
+    Ok(())
+}
+
 fn lab_name(selector: &str) -> Option<&str> {
     match selector.split_once(':') {
         None if selector == "lab" => Some(lab::DEFAULT_NAME),
@@ -74,17 +98,26 @@ fn lab_name(selector: &str) -> Option<&str> {
     }
 }
 
+/// A run that has ended.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) folder: RunFolder,
+    pub(super) results: Results,
+    /// The user asked for an end.
+    pub(super) interrupted: bool,
+}
+
 /// Runs a plan on a cluster, keeps everything in the store, and makes the report.
 pub(super) fn run(
     context: &Context,
     plan: Plan,
     ground: &Ground,
     progress: &Progress,
-) -> anyhow::Result<(RunFolder, Results)> {
+) -> anyhow::Result<Ran> {
     let plan = plan.on(&ground.cluster).map_err(UsageError::wrap)?;
     let folder = RunFolder::create(&context.store, &plan.loaded.playbook.name)?;
     progress.tell(&format!("run {} with seed {}", folder.name(), plan.seed));
-    let results = context.block_on(async {
+    let (results, interrupted) = context.block_on(async {
         let (interrupt, interrupted) = watch::channel(false);
         let listening = tokio::spawn(listen(interrupt));
         let setting = Setting {
@@ -92,16 +125,20 @@ pub(super) fn run(
             cluster: &ground.cluster,
             folder: &folder,
             progress,
-            interrupted,
+            interrupted: interrupted.clone(),
         };
         let results = runner::run(setting).await;
         listening.abort();
-        results
+        Ok((results?, *interrupted.borrow()))
     })?;
     progress.phase("report");
     report::write(folder.path()).context("the report cannot be written")?;
     progress.finish();
-    Ok((folder, results))
+    Ok(Ran {
+        folder,
+        results,
+        interrupted,
+    })
 }
 
 /// The first Ctrl-C ends the run in good order; after a third there is no order left to keep.

@@ -5,6 +5,8 @@
 //! after the verb has entered the cluster it works on. Results go to stdout, logs to stderr, and
 //! an error is printed once, here.
 
+mod bench;
+mod campaign;
 mod check;
 mod cluster;
 mod cluster_status;
@@ -28,7 +30,9 @@ mod replay;
 mod report;
 mod run;
 mod runs;
+mod shrink;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -65,7 +69,8 @@ enum Verb {
     Runs(runs::Runs),
     Recheck(recheck::Recheck),
     Replay(replay::Replay),
-    Shrink(replay::Shrink),
+    Shrink(shrink::Shrink),
+    Bench(bench::Bench),
     Lab(lab::LabVerb),
     Doctor(doctor::Doctor),
     Fault(fault::FaultVerb),
@@ -89,6 +94,7 @@ impl Verb {
             Self::Recheck(verb) => verb.run(context),
             Self::Replay(verb) => verb.run(context),
             Self::Shrink(verb) => verb.run(context),
+            Self::Bench(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
             Self::Lab(verb) => verb.run(context),
@@ -131,7 +137,8 @@ pub fn main() -> ExitCode {
     match cli.verb.run(&context) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("{}", context.error_text(&error));
+            // Nowhere is left to say that nobody reads this (`2>&1 | head`).
+            let _ = writeln!(std::io::stderr(), "{}", context.error_text(&error));
             Exit::of_error(&error).into()
         }
     }

@@ -1,12 +1,14 @@
 //! `ordeal playbook`: what can be said about a playbook without running it.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::run::Set;
 use super::{Context, Exit, UsageError};
-use crate::playbook::schema;
+use crate::playbook::source::{Document, Mistake, Source};
+use crate::playbook::{matrix, schema};
 use crate::runner::Plan;
 
 /// Check and explain playbooks; print the schemas that editors complete with
@@ -43,6 +45,9 @@ enum Action {
         /// Of system files
         #[arg(long)]
         system: bool,
+        /// Of matrix files
+        #[arg(long, conflicts_with = "system")]
+        matrix: bool,
     },
 }
 
@@ -52,8 +57,8 @@ impl Playbook {
             Action::Lint { playbooks } => {
                 let mut mistakes = Vec::new();
                 for file in &playbooks {
-                    match Plan::read(file, &std::collections::BTreeMap::new(), Some(1)) {
-                        Ok(_) => context.print_text(format!("{}: right", file.display()))?,
+                    match lint(file) {
+                        Ok(()) => context.print_text(format!("{}: right", file.display()))?,
                         Err(mistake) => mistakes.push(mistake.to_string()),
                     }
                 }
@@ -70,16 +75,35 @@ impl Playbook {
                     Plan::read(&playbook, &set.values(), Some(seed)).map_err(UsageError::wrap)?;
                 context.print_text(explain(&plan))?;
             }
-            Action::Schema { system } => {
-                let schema = if system {
-                    schema::system()
-                } else {
-                    schema::playbook()
+            Action::Schema { system, matrix } => {
+                let schema = match (system, matrix) {
+                    (true, _) => schema::system(),
+                    (_, true) => schema::matrix(),
+                    _ => schema::playbook(),
                 };
                 context.print_text(serde_json::to_string_pretty(&schema)?)?;
             }
         }
         Ok(Exit::Valid)
+    }
+}
+
+/// Checks a playbook, a matrix with every playbook that it makes, or a system file.
+fn lint(file: &Path) -> Result<(), Mistake> {
+    let none = BTreeMap::new();
+    match Source::read(file)?.kind()? {
+        Document::Playbook => Plan::read(file, &none, Some(1)).map(drop),
+        Document::Matrix => {
+            let sheet = matrix::read(file)?;
+            let mut seen = BTreeSet::new();
+            for cell in sheet.cells(&none, 1)? {
+                if seen.insert((cell.labels.clone(), cell.loaded.playbook.name.clone())) {
+                    Plan::of_cell(&cell, &sheet.matrix.name, 1)?;
+                }
+            }
+            Ok(())
+        }
+        Document::System => Plan::check_system(file),
     }
 }
 

@@ -1,9 +1,13 @@
 //! `ordeal runs`: what is in the store.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Context, Exit};
+use super::campaign::{self, Summary, Tried};
+use super::{Context, Exit, UsageError};
 use crate::runner::RunRecord;
 use crate::store::{self, RunFolder};
 use crate::verdict::Results;
@@ -13,6 +17,7 @@ use crate::verdict::Results;
 #[command(after_help = "Examples:\n  \
     ordeal runs\n  \
     ordeal runs --verdict invalid --name canary\n  \
+    ordeal runs --campaign bugs\n  \
     ordeal runs delete 20261121T223233-quickstart\n  \
     ordeal runs merge /mnt/shard-*/store")]
 pub(super) struct Runs {
@@ -26,6 +31,10 @@ pub(super) struct Runs {
     /// Only runs whose name has this in it
     #[arg(long)]
     name: Option<String>,
+
+    /// Sum up a campaign, whoever ran its parts
+    #[arg(long, conflicts_with_all = ["verdict", "name"])]
+    campaign: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +66,10 @@ struct Row {
 impl Runs {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match &self.action {
-            None => self.list(context)?,
+            None => match &self.campaign {
+                Some(name) => campaign(context, name)?,
+                None => self.list(context)?,
+            },
             Some(Action::Delete { runs }) => {
                 for name in runs {
                     let folder = RunFolder::open(&context.store, name)?;
@@ -106,6 +118,48 @@ impl Runs {
         }
         context.print(&rows, table)
     }
+}
+
+/// Sums a campaign up from the runs that are in the store, and says which are missing.
+fn campaign(context: &Context, name: &str) -> anyhow::Result<()> {
+    let mut tried = Vec::new();
+    let mut of = 0;
+    let mut names = BTreeSet::new();
+    for folder in store::list(&context.store)? {
+        let Ok(record) = folder.read_json::<RunRecord>("run.json") else {
+            continue;
+        };
+        let Some(mark) = record.mark else { continue };
+        if mark.campaign != name {
+            names.insert(mark.campaign);
+            continue;
+        }
+        of = of.max(mark.of);
+        if let Ok(results) = folder.read_json::<Results>("results.json") {
+            let which = (mark.number, &mark.labels, record.seed);
+            tried.push(Tried::of(which, &folder.name(), &results));
+        }
+    }
+    if tried.is_empty() {
+        let names: Vec<String> = names.into_iter().collect();
+        let known = if names.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        };
+        let store = context.store.display();
+        let message = format!("no campaign in {store} is called {name}; {known}");
+        return Err(UsageError(message).into());
+    }
+    let missing = campaign::missing(&tried, of);
+    let mut text = campaign::table(&tried).to_string();
+    if missing > 0 {
+        let _ = write!(
+            text,
+            "\n{missing} of the plan's {of} runs are not in this store"
+        );
+    }
+    context.print(&Summary::of(&tried), text)
 }
 
 /// A run that did not end has no verdict, and is listed all the same.
