@@ -60,6 +60,16 @@ pub struct Config {
     /// Ticks without a leader before an election; drawn from N to 2N
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..), help_heading = "Time")]
     pub election_ticks: u32,
+    /// Whether heartbeats and elections keep to the ticks above, or take longer on slow links:
+    /// a heartbeat as long as the slowest peer's round trip (at most half of --election-ticks),
+    /// an election timeout of ten heartbeats, neither ever shorter than the ticks above
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "fixed",
+        help_heading = "Time"
+    )]
+    pub timeouts: Timeouts,
     /// Bound of the drift between two nodes' clocks that lease reads rely on
     #[arg(
         long,
@@ -162,6 +172,15 @@ pub struct Config {
     #[cfg(feature = "bugs")]
     #[arg(long = "bug", value_name = "NAME", help_heading = "Broken on purpose")]
     pub bugs: Vec<String>,
+}
+
+/// How the protocol's times are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Timeouts {
+    /// As configured.
+    Fixed,
+    /// Longer than configured where round trips are long.
+    Auto,
 }
 
 /// A member of the first configuration and where it is reached.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bug::{Bug, Bugs};
 use crate::group::{
     AddressBook, AdminVerb, Failure, Forward, Forwarded, GroupId, Groups, NodeStatus, ReadMode,
-    Request, Task, decode_answer,
+    Reply, Request, Task, decode_answer,
 };
 use crate::state_machine::{Answer, Command, State};
 use crate::transport::{self, RequestError, Transport};
@@ -83,26 +83,39 @@ impl Router {
         command: &Command,
         forward: Forward,
     ) -> Result<Answer, Failure> {
-        let proposed = async {
+        let request = |reply| Request::Propose {
+            group,
+            command: command.encode(),
+            reply,
+        };
+        let task = || Task::Propose(command.encode().freeze());
+        match self.ask(group, forward, request, task).await {
+            Err(Failure::Timeout) if self.bugs.has(Bug::FalseFailure) => Err(Failure::Overloaded),
+            answer => answer,
+        }
+    }
+
+    /// Has the group's loop do it, or the leader when this node does not lead.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        group: GroupId,
+        forward: Forward,
+        request: impl FnOnce(Reply<T>) -> Request,
+        task: impl FnOnce() -> Task,
+    ) -> Result<T, Failure> {
+        let asked = async {
             let (reply, answer) = oneshot::channel();
-            self.enqueue(Request::Propose {
-                group,
-                command: command.encode(),
-                reply,
-            })?;
+            self.enqueue(request(reply))?;
             match answer.await.unwrap_or(Err(Failure::Lost)) {
                 Err(Failure::NotLeader { leader }) if forward == Forward::ToLeader => {
-                    let task = Task::Propose(command.encode().freeze());
+                    let task = task();
                     self.pass_on(leader, Forwarded { group, task }).await
                 }
                 answer => answer,
             }
         };
-        match tokio::time::timeout(self.timeout, proposed).await {
-            Ok(answer) => answer,
-            Err(_) if self.bugs.has(Bug::FalseFailure) => Err(Failure::Overloaded),
-            Err(_) => Err(Failure::Timeout),
-        }
+        let answered = tokio::time::timeout(self.timeout, asked).await;
+        answered.unwrap_or(Err(Failure::Timeout))
     }
 
     /// Has the leader do it. An answer that never comes leaves the outcome unknown.
@@ -153,30 +166,13 @@ impl Router {
         verb: AdminVerb,
         forward: Forward,
     ) -> Result<u64, Failure> {
-        let asked = async {
-            let (reply, answer) = oneshot::channel();
-            self.enqueue(Request::Admin {
-                group,
-                verb: verb.clone(),
-                reply,
-            })?;
-            match answer.await.unwrap_or(Err(Failure::Lost)) {
-                Err(Failure::NotLeader { leader }) if forward == Forward::ToLeader => {
-                    self.pass_on(
-                        leader,
-                        Forwarded {
-                            group,
-                            task: Task::Admin(verb),
-                        },
-                    )
-                    .await
-                }
-                answer => answer,
-            }
+        let request = |reply| Request::Admin {
+            group,
+            verb: verb.clone(),
+            reply,
         };
-        tokio::time::timeout(self.timeout, asked)
-            .await
-            .unwrap_or(Err(Failure::Timeout))
+        let task = || Task::Admin(verb.clone());
+        self.ask(group, forward, request, task).await
     }
 
     /// The incarnation of a member's disk, asked of the member itself.

@@ -12,10 +12,9 @@ use raft::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::Instrument;
 
 use crate::admission;
-use crate::config::Config;
+use crate::config::{Config, Timeouts};
 use crate::group::{AddressBook, Engine, Inbox, Parts, Settings};
 use crate::http::{Api, Limits, Metrics};
 use crate::router::Router;
@@ -99,10 +98,7 @@ impl Server {
         let (stop_engine, stopped) = watch::channel(false);
         // Whom no peer has an address of yet cannot be answered; nor was it a member before.
         let ask = (fresh && !config.join).then_some(calls);
-        let engine = tokio::spawn(
-            run_groups(parts, seeds, ask, stopped)
-                .instrument(tracing::info_span!("node", id = config.id)),
-        );
+        let engine = tokio::spawn(run_groups(parts, seeds, ask, stopped));
         let registration = tokio::spawn(admission::register(
             Arc::clone(&router),
             identity.0,
@@ -119,7 +115,7 @@ impl Server {
         let (stop_web, web_stopped) = watch::channel(false);
         let address = http.local_addr()?;
         let web = crate::http::serve(http, tls.map(|tls| tls.clients), api, web_stopped);
-        tracing::info!(id = config.id, http = %address, peer = %config.peer, "serving");
+        tracing::info!(http = %address, peer = %config.peer, "serving");
         Ok(Server {
             http: address,
             engine,
@@ -230,6 +226,8 @@ fn settings(config: &Config, incarnation: u64) -> Settings {
         rebalance: !config.no_rebalance,
         tick: Duration::from_millis(config.tick_ms),
         election_ticks: config.election_ticks,
+        heartbeat_ticks: config.heartbeat_ticks,
+        timeouts_follow: config.timeouts == Timeouts::Auto,
         apply_inline: config.no_async_apply,
         proposals_max: config.queue_max,
         snapshot_entries: config.snapshot_entries,

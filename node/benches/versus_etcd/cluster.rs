@@ -58,8 +58,9 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three nodes with empty directories.
+    /// Starts three nodes with empty directories, once the disk is done with what was before.
     pub(crate) fn start(recipe: &Recipe) -> Result<Cluster> {
+        Command::new("sync").status().context("cannot run sync")?;
         let dir = tempfile::Builder::new()
             .prefix("versus-")
             .tempdir_in(&recipe.scratch)?;

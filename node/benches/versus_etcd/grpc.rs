@@ -56,7 +56,10 @@ impl Grpc {
         let trailers = answer.trailers().await?.context("no trailers")?;
         match trailers.get("grpc-status").map(http::HeaderValue::as_bytes) {
             Some(b"0") => Ok(Outcome::Done),
-            Some(_) => Ok(Outcome::Refused),
+            Some(status) => Ok(Outcome::Refused(format!(
+                "status {}",
+                String::from_utf8_lossy(status)
+            ))),
             None => bail!("no grpc-status"),
         }
     }

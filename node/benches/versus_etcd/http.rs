@@ -55,6 +55,13 @@ impl Http {
         }
     }
 
+    fn refused(&self, status: u16, body: usize) -> Outcome {
+        let body: serde_json::Value =
+            serde_json::from_slice(&self.arrived[body..]).unwrap_or_default();
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        Outcome::Refused(format!("{status} {message}"))
+    }
+
     /// Fetches a JSON document.
     pub(crate) async fn json(&mut self, path: &str) -> Result<serde_json::Value> {
         self.out.clear();
@@ -81,7 +88,7 @@ impl Client for Http {
         )?;
         match self.call(value).await? {
             (200, _) => Ok(Outcome::Done),
-            _ => Ok(Outcome::Refused),
+            (status, body) => Ok(self.refused(status, body)),
         }
     }
 
@@ -95,7 +102,7 @@ impl Client for Http {
         )?;
         match self.call(b"").await? {
             (200 | 404, _) => Ok(Outcome::Done),
-            _ => Ok(Outcome::Refused),
+            (status, body) => Ok(self.refused(status, body)),
         }
     }
 }

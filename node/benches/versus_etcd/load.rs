@@ -6,17 +6,18 @@ use hdrhistogram::Histogram;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It was carried out.
     Done,
-    /// It was answered with an error.
-    Refused,
+    /// It was answered with this error.
+    Refused(String),
 }
 
 /// Something that serves keys.
@@ -60,8 +61,8 @@ pub(crate) struct Plan {
 pub(crate) struct Measured {
     /// Microseconds of the requests that were carried out.
     pub(crate) latency_us: Histogram<u64>,
-    /// Requests that were answered with an error, or not at all.
-    pub(crate) failed: u64,
+    /// How many requests were answered with each error.
+    pub(crate) refused: BTreeMap<String, u64>,
     /// The time they took together.
     pub(crate) elapsed: Duration,
 }
@@ -70,6 +71,13 @@ impl Measured {
     /// Requests carried out per second.
     pub(crate) fn rate(&self) -> f64 {
         self.latency_us.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// What was refused and why, to stand behind the other figures; nothing when all was done.
+    pub(crate) fn refusals(&self) -> String {
+        let each = self.refused.iter();
+        let each = each.map(|(reason, times)| format!(", {times} refused ({reason})"));
+        each.collect::<Vec<_>>().concat()
     }
 
     /// A quantile of the latency in milliseconds.
@@ -90,7 +98,7 @@ pub(crate) async fn run<C: Client + 'static>(clients: Vec<C>, plan: Plan) -> Res
         next: Cell::new(0),
         measured: Cell::new(Some(Measured {
             latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
-            failed: 0,
+            refused: BTreeMap::new(),
             elapsed: plan.measured,
         })),
     });
@@ -140,16 +148,18 @@ async fn one<C: Client>(
         let now = Instant::now();
         if due >= begin && now <= end + plan.measured {
             let mut measured = shared.measured.take().expect("put back by every client");
-            match outcome {
+            match &outcome {
                 Outcome::Done => {
                     let latency = now.duration_since(due).as_micros() as u64;
                     measured.latency_us.saturating_record(latency.max(1));
                 }
-                Outcome::Refused => measured.failed += 1,
+                Outcome::Refused(reason) => {
+                    *measured.refused.entry(reason.clone()).or_default() += 1;
+                }
             }
             shared.measured.set(Some(measured));
         }
-        if outcome == Outcome::Refused {
+        if outcome != Outcome::Done {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -22,18 +22,14 @@ pub(crate) struct Figure {
 impl Figure {
     fn cell(&self) -> String {
         let m = &self.measured;
-        let failed = if m.failed > 0 {
-            format!(", {} failed", m.failed)
-        } else {
-            String::new()
-        };
         let done = m.latency_us.len().max(1);
         format!(
-            "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {:.0} µs{failed}",
+            "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {:.0} µs{}",
             m.rate(),
             m.quantile_ms(0.5),
             m.quantile_ms(0.99),
             self.processor.as_micros() as f64 / done as f64,
+            m.refusals(),
         )
     }
 }

@@ -201,10 +201,10 @@ pub(crate) async fn soak(common: &Common, rate: f64) -> Result<()> {
             .map(|id| disk_usage(&cluster.data(id)) >> 20)
             .collect();
         println!(
-            "{sample}/{SAMPLES}: {:.0} puts/s, p99 {:.2} ms, {} failed; memory {:?} MiB, disk {disk:?} MiB",
+            "{sample}/{SAMPLES}: {:.0} puts/s, p99 {:.2} ms{}; memory {:?} MiB, disk {disk:?} MiB",
             m.rate(),
             m.quantile_ms(0.99),
-            m.failed,
+            m.refusals(),
             cluster.memory().iter().map(|b| b >> 20).collect::<Vec<_>>(),
         );
     }

@@ -60,6 +60,8 @@ pub enum Bug {
     RefusedYetProposed,
     /// A peer whose messages were lost is never asked again.
     NeverRevived,
+    /// A leader believes that a peer still holds what it acknowledged on a disk that is lost.
+    LostDiskBelieved,
 }
 
 /// The bugs that are switched on.
@@ -70,7 +72,7 @@ pub struct Bugs(u32);
 #[cfg(feature = "bugs")]
 impl Bugs {
     /// Every bug with its name and its number in the list of bug classes.
-    pub const ALL: [(Bug, &'static str, u8); 26] = [
+    pub const ALL: [(Bug, &'static str, u8); 27] = [
         (Bug::StaleReads, "stale-reads", 21),
         (Bug::VoteNotPersisted, "vote-not-persisted", 1),
         (Bug::AckBeforeFsync, "ack-before-fsync", 4),
@@ -97,6 +99,7 @@ impl Bugs {
         (Bug::ApplyUncommitted, "apply-uncommitted", 28),
         (Bug::RefusedYetProposed, "refused-yet-proposed", 27),
         (Bug::NeverRevived, "never-revived", 20),
+        (Bug::LostDiskBelieved, "lost-disk-believed", 19),
     ];
 
     /// The bug of that name.

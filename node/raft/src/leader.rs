@@ -483,6 +483,15 @@ impl Leader {
             peer.probe(peer.matched + 1);
         }
     }
+
+    /// What this peer held is gone: it is met anew.
+    pub(crate) fn disk_lost(&mut self, core: &Core, id: NodeId) {
+        if let Some(peer) = self.progress.get_mut(&id)
+            && !core.bug(Bug::LostDiskBelieved)
+        {
+            *peer = Progress::new(core.log.last_index() + 1, core.now);
+        }
+    }
 }
 
 /// How many messages may be on their way to one peer.

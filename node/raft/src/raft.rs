@@ -232,6 +232,15 @@ impl Raft {
         }
     }
 
+    /// This peer came back with another disk than the one it acknowledged on. To be told once for
+    /// each such disk, and before any message from it; later ones from before must be kept away.
+    pub fn disk_lost(&mut self, peer: NodeId) {
+        self.wake();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.disk_lost(&self.core, peer);
+        }
+    }
+
     // --- what is asked ----------------------------------------------------------------------
 
     /// Appends a command. It has taken effect when the entry of this term and index is applied;

@@ -19,7 +19,7 @@
 //! | `machine N hold`, `machine N go` | the state machine stops applying; goes on |
 //! | `snapshot N [keep=N]` | takes a snapshot and compacts the log |
 //! | `change N [add=N] [learner=N] [join=N] [promote=N] [demote=N] [remove=N] [way=joint\|by_hand]` | membership; `leave N` leaves the joint configuration |
-//! | `transfer N TO`, `unreachable N PEER`, `lapse N` | as in the core |
+//! | `transfer N TO`, `unreachable N PEER`, `disk_lost N PEER`, `lapse N` | as in the core |
 //! | `status [N]…`, `log [N]…`, `wire` | shows |
 
 mod script;

@@ -16,6 +16,7 @@ use super::forward::{Forwarded, Task, Waiter};
 use super::inbox::{Arrivals, Inbound};
 use super::member::Member;
 use super::snapshots::Snapshotter;
+use super::timeouts::{RoundTrips, Ticks};
 use super::{AddressBook, AdminVerb, Failure, Forward, GroupId, Groups, ReadMode, Reply, Request};
 use crate::state_machine::Answer;
 use crate::storage::{Append, Wal};
@@ -87,6 +88,10 @@ pub struct Settings {
     pub tick: Duration,
     /// The least election timeout in ticks.
     pub election_ticks: u32,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: u32,
+    /// Stretch both on slow links.
+    pub timeouts_follow: bool,
     /// Apply on the loop itself.
     pub apply_inline: bool,
     /// Proposals in one group's log that wait for their entries; more are turned away.
@@ -97,6 +102,13 @@ pub struct Settings {
     pub keep_entries: u64,
     /// Where the data lives, to tell how large it is.
     pub data: std::path::PathBuf,
+}
+
+impl Settings {
+    /// The protocol's times, when peers take so long to answer.
+    fn ticks_for(&self, trip: Duration) -> Ticks {
+        Ticks::for_round_trip(trip, self.tick, self.heartbeat_ticks, self.election_ticks)
+    }
 }
 
 /// Drives every group of the node.
@@ -115,6 +127,8 @@ pub struct Engine {
     snapshots: Snapshotter,
     addresses: Arc<AddressBook>,
     strangers: BTreeMap<NodeId, u32>,
+    /// When timeouts follow them: the round trips, and the times last set.
+    round_trips: Option<(RoundTrips, Ticks)>,
     stalled: bool,
     /// As last measured, beside the loop.
     disk_bytes: Arc<AtomicU64>,
@@ -147,6 +161,12 @@ impl Engine {
             &parts.settings,
             &members,
         );
+        let round_trips = parts.settings.timeouts_follow.then(|| {
+            let settings = &parts.settings;
+            let (links, addresses) = (parts.links.clone(), parts.addresses.clone());
+            let trips = RoundTrips::measure(settings.id, links, addresses);
+            (trips, settings.ticks_for(Duration::ZERO))
+        });
         let now = Instant::now();
         let mut engine = Engine {
             dirty: (0..members.len() as GroupId).collect(),
@@ -162,6 +182,7 @@ impl Engine {
             snapshots,
             addresses: parts.addresses,
             strangers: BTreeMap::new(),
+            round_trips,
             stalled: false,
             disk_bytes: Arc::default(),
             settings: parts.settings,
@@ -223,6 +244,14 @@ impl Engine {
         Some(member)
     }
 
+    fn every(&mut self, mut tell: impl FnMut(&mut Raft)) {
+        for group in 0..self.members.len() as GroupId {
+            if let Some(member) = self.touch(group) {
+                tell(&mut member.raft);
+            }
+        }
+    }
+
     /// Delivers the ticks that the clock owes. After a pause a leader gets no more than a few and
     /// loses its lease; a follower gets few, so that it first hears what waited for it.
     fn tick(&mut self) {
@@ -254,6 +283,7 @@ impl Engine {
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.members.iter_mut().for_each(Member::sweep);
             self.forget_strangers();
+            self.follow_round_trips();
             if self.settings.rebalance && self.members.len() > 1 {
                 self.rebalance();
             }
@@ -285,14 +315,11 @@ impl Engine {
             } => {
                 self.snapshots.receive(from, piece, reply);
             }
-            Inbound::Wiped { peer } => self.let_go(peer),
-            Inbound::Unreachable { peer } => {
-                for group in 0..self.members.len() as GroupId {
-                    if let Some(member) = self.touch(group) {
-                        member.raft.unreachable(peer);
-                    }
-                }
+            Inbound::OtherDisk { peer } => {
+                tracing::warn!(peer, "a peer came back with another disk");
+                self.every(|raft| raft.disk_lost(peer));
             }
+            Inbound::Unreachable { peer } => self.every(|raft| raft.unreachable(peer)),
         }
     }
 
@@ -392,7 +419,8 @@ impl Engine {
         match verb {
             AdminVerb::Change(change) => match member.raft.change_membership(&change) {
                 Ok((_, index)) => {
-                    tracing::info!(group, index, ?change, "membership change proposed");
+                    let span = member.span();
+                    tracing::info!(parent: &span, index, ?change, "membership change proposed");
                     member.changes.push((index, waiter));
                 }
                 Err(refused) => waiter.answer(Err(refused.into())),
@@ -435,8 +463,8 @@ impl Engine {
                 index,
                 clock_ms,
             } => {
-                tracing::info!(group, index, "snapshot installed");
                 if let Some(member) = self.touch(group) {
+                    tracing::info!(parent: &member.span(), index, "snapshot installed");
                     member.raft.snapshot_installed();
                     member.applied(index, clock_ms);
                 }
@@ -473,9 +501,8 @@ impl Engine {
     fn carry_out(&mut self, group: GroupId, ready: Ready) {
         let at = group as usize;
         if let Some(change) = ready.role {
-            tracing::info!(
-                group, term = change.term, role = %change.role, leader = change.leader, "role"
-            );
+            let span = self.members[at].span();
+            tracing::info!(parent: &span, role = %change.role, leader = change.leader, "role");
             if let Some(done) = self.members[at].role_changed(change) {
                 done.answer(Ok(0));
             }

@@ -1,7 +1,7 @@
 //! What peers send, on its way to the loop.
 
 use raft::{Message, NodeId};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{Failure, Forwarded, GroupId, Groups, Recognition, Task};
 use crate::transport::{Receiver, Reply, Request, Response};
@@ -25,8 +25,8 @@ pub(super) enum Inbound {
     },
     /// Messages to this peer were lost.
     Unreachable { peer: NodeId },
-    /// This peer came back with another disk than it is known by.
-    Wiped { peer: NodeId },
+    /// This peer came back with another disk.
+    OtherDisk { peer: NodeId },
 }
 
 /// The end at which the links put in what arrives.
@@ -109,9 +109,14 @@ impl Receiver for Inbox {
         }
     }
 
-    fn connected(&self, peer: NodeId, incarnation: u64) {
-        if self.recognise(peer, incarnation) == Recognition::Wiped {
-            self.put(Inbound::Wiped { peer });
+    fn connected(&self, peer: NodeId, other_disk: bool) {
+        if !other_disk {
+            return;
+        }
+        // Unlike a message this may not be lost.
+        if let Err(TrySendError::Full(word)) = self.sender.try_send(Inbound::OtherDisk { peer }) {
+            let sender = self.sender.clone();
+            tokio::spawn(async move { sender.send(word).await });
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::BytesMut;
 use raft::{Entry, Index, NodeId, Raft, ReadId, Refused, RoleChange, RoleName, Term};
+use tracing::Span;
 
 use super::clock::Clock;
 use super::forward::Waiter;
-use super::{Failure, GroupId, Reply};
+use super::{Failure, GroupId, Reply, group_span};
 use crate::state_machine::{Answer, stamp};
 
 /// A proposal whose entry is in the log and not yet applied.
@@ -59,6 +60,11 @@ impl Member {
             wiped,
             dirty: true,
         }
+    }
+
+    /// Where the group stands, for what is logged of it.
+    pub(super) fn span(&self) -> Span {
+        group_span(self.id, self.raft.term())
     }
 
     /// Stamps a command with the replicated time and puts it into the log; the waiter comes back

@@ -24,13 +24,14 @@ mod inbox;
 mod member;
 mod snapshots;
 mod status;
+mod timeouts;
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use parking_lot::RwLock;
-use raft::{MembershipChange, NodeId, Refused};
+use raft::{MembershipChange, NodeId, Refused, Term};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -42,6 +43,11 @@ pub use forward::{Forwarded, Recognition, Task, decode_answer};
 pub use inbox::{Arrivals, Inbox};
 pub use snapshots::load as load_snapshot;
 pub use status::{GroupStatus, NodeStatus};
+
+/// What is logged of a group stands in its span.
+fn group_span(group: GroupId, term: Term) -> tracing::Span {
+    tracing::info_span!("group", group, term)
+}
 
 /// What the rest of the node sees of a group without asking its loop.
 #[derive(Debug, Default)]

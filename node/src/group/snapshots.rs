@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 use raft::{Body, Index, Message, NodeId, SnapshotMeta, SnapshotRequest, Term};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tracing::Instrument;
 
 use super::apply::Work;
 use super::engine::{Event, Settings};
 use super::forward::Waiter;
 use super::member::Member;
-use super::{Failure, GroupId, Shared};
+use super::{Failure, GroupId, Shared, group_span};
 use crate::state_machine::State;
 use crate::storage::snapshot::IncomingSnapshot;
 use crate::storage::{Append, Snapshots, Wal};
@@ -138,7 +139,7 @@ impl Snapshotter {
         };
         self.standings[group as usize].writing = true;
         let (files, events, jobs) = (self.files.clone(), self.events.clone(), self.jobs.clone());
-        tokio::spawn(async move {
+        let writing = async move {
             let _turn = jobs.acquire_owned().await;
             let written = spawn_blocking(move || {
                 let mut out = BufWriter::with_capacity(1 << 20, files.create(group, &meta)?);
@@ -153,17 +154,14 @@ impl Snapshotter {
             let meta = match written {
                 Ok(Ok(meta)) => Some(meta),
                 Ok(Err(error)) => {
-                    tracing::error!(
-                        group,
-                        error = format!("{error:#}"),
-                        "no snapshot was written"
-                    );
+                    tracing::error!("no snapshot was written: {error:#}");
                     None
                 }
                 Err(_) => None,
             };
             let _ = events.send(Event::Snapshot(Done::Written { group, meta }));
-        });
+        };
+        tokio::spawn(writing.instrument(member.span()));
     }
 
     fn written(&mut self, member: &mut Member, meta: Option<SnapshotMeta>, wal: &Wal) {
@@ -193,7 +191,7 @@ impl Snapshotter {
                 .raft
                 .compact(meta.clone(), meta.index.saturating_sub(self.keep) + 1);
             self.mark(group, Append::compacted(meta.clone()), meta.index, wal);
-            tracing::info!(group, index = meta.index, "snapshot written");
+            tracing::info!(parent: &member.span(), index = meta.index, "snapshot written");
         }
         for request in requests {
             self.stream(group, request);
@@ -223,25 +221,22 @@ impl Snapshotter {
 
     fn stream(&self, group: GroupId, request: SnapshotRequest) {
         let (files, links, events) = (self.files.clone(), self.links.clone(), self.events.clone());
-        tokio::spawn(async move {
+        let span = group_span(group, request.term);
+        let sending = async move {
             let to = request.to;
             let meta = match transfer(&files, &links, group, request).await {
                 Ok(meta) => {
-                    tracing::info!(group, to, index = meta.index, "snapshot sent");
+                    tracing::info!(to, index = meta.index, "snapshot sent");
                     Some(meta)
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        group,
-                        to,
-                        error = format!("{error:#}"),
-                        "no snapshot was sent"
-                    );
+                    tracing::warn!(to, "no snapshot was sent: {error:#}");
                     None
                 }
             };
             let _ = events.send(Event::Snapshot(Done::Sent { group, to, meta }));
-        });
+        };
+        tokio::spawn(sending.instrument(span));
     }
 
     fn sent(&self, group: GroupId, to: NodeId, meta: Option<SnapshotMeta>) {
@@ -273,12 +268,8 @@ impl Snapshotter {
                     }));
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        group,
-                        from,
-                        error = format!("{error:#}"),
-                        "snapshot refused"
-                    );
+                    let span = group_span(group, term);
+                    tracing::warn!(parent: &span, from, "snapshot refused: {error:#}");
                     reply.send(&Response::Refused(format!("{error:#}")));
                 }
             }

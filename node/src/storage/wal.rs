@@ -210,10 +210,10 @@ impl Wal {
             Stopped::Failed(error) => error,
             Stopped::Abandoned => unreachable!("nothing asked the log to stop"),
         })?;
-        let of_thread = Arc::clone(&shared);
+        let (of_thread, span) = (Arc::clone(&shared), tracing::Span::current());
         let thread = std::thread::Builder::new()
             .name("log-sync".into())
-            .spawn(move || run(&of_thread, writer, on_failure))
+            .spawn(move || span.in_scope(|| run(&of_thread, writer, on_failure)))
             .map_err(|e| StorageError::io("start a thread for", &PathBuf::from(dir), e))?;
         Ok(Wal {
             shared,

@@ -60,7 +60,7 @@ pub(crate) async fn keep(
                 tracing::info!(peer, %address, ?lane, "connected");
                 (backoff, silent) = (BACKOFF_MIN, false);
                 if lane == Lane::Urgent {
-                    inner.receiver.connected(peer, incarnation);
+                    inner.connected(peer, incarnation);
                 }
                 let error = run(stream, &outbox).await;
                 outbox.disconnected();

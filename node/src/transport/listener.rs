@@ -7,7 +7,7 @@ use super::link::{PING_INTERVAL, tune};
 use super::stream::BoxedStream;
 use crate::encoding::{GroupId, Malformed};
 use bytes::BytesMut;
-use raft::{Message, NodeId};
+use raft::Message;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -142,10 +142,10 @@ async fn serve(
 ) -> Cut {
     let from = hello.from;
     if hello.lane == Lane::Urgent {
-        inner.receiver.connected(from, hello.incarnation);
+        inner.connected(from, hello.incarnation);
     }
     loop {
-        if let Err(cut) = take_all(inner, from, &mut arrived) {
+        if let Err(cut) = take_all(inner, hello, &mut arrived) {
             return cut;
         }
         // Grows with what has arrived and not with what a length claims.
@@ -162,7 +162,8 @@ async fn serve(
 }
 
 /// Hands on all whole frames; the messages of all of them at once.
-fn take_all(inner: &Arc<Inner>, from: NodeId, arrived: &mut BytesMut) -> Result<(), Cut> {
+fn take_all(inner: &Arc<Inner>, hello: &Hello, arrived: &mut BytesMut) -> Result<(), Cut> {
+    let from = hello.from;
     let mut messages: Vec<(GroupId, Message)> = Vec::new();
     while let Some(frame) = frame::take(arrived, FRAME_LEN_MAX)? {
         match frame {
@@ -176,8 +177,9 @@ fn take_all(inner: &Arc<Inner>, from: NodeId, arrived: &mut BytesMut) -> Result<
             }
         }
     }
-    if !messages.is_empty() {
-        inner.receiver.messages(from, messages);
+    if inner.messages(from, hello.incarnation, messages) {
+        Ok(())
+    } else {
+        Err(Cut::Stranger("an earlier disk"))
     }
-    Ok(())
 }

@@ -59,8 +59,9 @@ pub trait Receiver: Send + Sync + 'static {
     /// A request; answer through `reply`, now or later.
     fn request(&self, from: NodeId, request: Request, reply: Reply);
 
-    /// A connection to or from a peer stands: the incarnation that it shows.
-    fn connected(&self, peer: NodeId, incarnation: u64);
+    /// A connection to or from a peer stands; `other_disk` says that its disk is not the one that it
+    /// had before. Nothing that it sent from the earlier one comes after this.
+    fn connected(&self, peer: NodeId, other_disk: bool);
 
     /// Messages to this peer were lost: its connection broke, or its queue is full.
     fn unreachable(&self, peer: NodeId);
@@ -116,6 +117,8 @@ struct Inner {
     runtime: tokio::runtime::Handle,
     /// Tasks of accepted connections, to be ended with the transport.
     accepted: Mutex<Vec<AbortHandle>>,
+    /// The incarnation that each peer showed last.
+    incarnations: Mutex<BTreeMap<NodeId, u64>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -131,6 +134,26 @@ impl Inner {
         let mut accepted = self.accepted.lock();
         accepted.retain(|task| !task.is_finished());
         accepted.push(task);
+    }
+
+    /// A connection to or from a peer stands.
+    fn connected(&self, peer: NodeId, incarnation: u64) {
+        let mut incarnations = self.incarnations.lock();
+        let before = incarnations.insert(peer, incarnation);
+        let other_disk = before.is_some_and(|before| before != incarnation);
+        self.receiver.connected(peer, other_disk);
+    }
+
+    /// Hands messages on; whether the disk that they were sent from is still the peer's.
+    fn messages(&self, from: NodeId, incarnation: u64, messages: Vec<(GroupId, Message)>) -> bool {
+        let incarnations = self.incarnations.lock();
+        let current = incarnations
+            .get(&from)
+            .is_none_or(|shown| *shown == incarnation);
+        if current && !messages.is_empty() {
+            self.receiver.messages(from, messages);
+        }
+        current
     }
 
     fn request(self: &Arc<Self>, from: NodeId, id: u64, request: Request) {
@@ -187,6 +210,7 @@ impl Transport {
             next_request: AtomicU64::new(rand::random()),
             runtime: tokio::runtime::Handle::current(),
             accepted: Mutex::default(),
+            incarnations: Mutex::default(),
         });
         let listener = tokio::spawn(listener::accept(Arc::clone(&inner), listener));
         Transport { inner, listener }

@@ -222,7 +222,7 @@ fn heartbeats_of_a_thousand_groups_are_one_small_frame() {
 #[derive(Debug, PartialEq)]
 enum Seen {
     Messages(NodeId, usize),
-    Connected(NodeId, u64),
+    Connected(NodeId, bool),
     Unreachable(NodeId),
 }
 
@@ -242,8 +242,8 @@ impl Receiver for Witness {
         }
     }
 
-    fn connected(&self, peer: NodeId, incarnation: u64) {
-        let _ = self.0.send(Seen::Connected(peer, incarnation));
+    fn connected(&self, peer: NodeId, other_disk: bool) {
+        let _ = self.0.send(Seen::Connected(peer, other_disk));
     }
 
     fn unreachable(&self, peer: NodeId) {
@@ -313,8 +313,8 @@ async fn messages_of_one_turn_arrive_together_and_requests_are_answered() {
     let (mut one, mut two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
     one.knows(&[(1, &one.address), (2, &two.address)]);
     two.knows(&[(1, &one.address), (2, &two.address)]);
-    one.sees(&Seen::Connected(2, 1002)).await;
-    two.sees(&Seen::Connected(1, 1001)).await;
+    one.sees(&Seen::Connected(2, false)).await;
+    two.sees(&Seen::Connected(1, false)).await;
     one.reaches(2).await;
     for group in 0..100 {
         one.transport.queue(group, &[hello(2, Body::TimeoutNow)]);
@@ -335,7 +335,7 @@ async fn a_request_that_cannot_leave_is_told_from_one_that_nobody_answered() {
     let answer = one.transport.request(2, &request, PATIENCE).await;
     assert_eq!(answer, Err(RequestError::NotSent));
     one.knows(&[(2, &two.address)]);
-    one.sees(&Seen::Connected(2, 1002)).await;
+    one.sees(&Seen::Connected(2, false)).await;
     one.reaches(2).await;
     let answer = one
         .transport
@@ -351,13 +351,13 @@ async fn a_peer_that_comes_back_is_called_again() {
     let mut two = node(2, "c", ANY, None).await;
     let address = two.address.clone();
     one.knows(&[(2, &address)]);
-    two.sees(&Seen::Connected(1, 1001)).await;
-    one.sees(&Seen::Connected(2, 1002)).await;
+    two.sees(&Seen::Connected(1, false)).await;
+    one.sees(&Seen::Connected(2, false)).await;
     drop(two);
     one.sees(&Seen::Unreachable(2)).await;
     let mut two = node(2, "c", &address, None).await;
-    two.sees(&Seen::Connected(1, 1001)).await;
-    one.sees(&Seen::Connected(2, 1002)).await;
+    two.sees(&Seen::Connected(1, false)).await;
+    one.sees(&Seen::Connected(2, false)).await;
     one.reaches(2).await;
     one.transport.send(0, &[hello(2, Body::TimeoutNow)]);
     two.sees(&Seen::Messages(1, 1)).await;
@@ -379,7 +379,7 @@ async fn a_queue_to_a_peer_that_does_not_read_is_bounded_and_dies_with_it() {
         stream.write_all(&welcome).await.expect("written");
         held.push(stream);
     }
-    one.sees(&Seen::Connected(2, 7)).await;
+    one.sees(&Seen::Connected(2, false)).await;
     one.reaches(2).await;
     let command = Payload::Command(vec![0; 100_000].into());
     let entries = vec![Entry {
@@ -515,7 +515,7 @@ async fn garbage_is_cut_off_before_and_after_the_introduction() {
         let mut bytes = Vec::new();
         frame::put_hello(&mut bytes, &introduction());
         stream.write_all(&bytes).await.expect("written");
-        one.sees(&Seen::Connected(2, 0)).await;
+        one.sees(&Seen::Connected(2, false)).await;
         stream.write_all(&garbage).await.expect("written");
         is_closed(stream).await;
     }
@@ -536,8 +536,8 @@ async fn nodes_with_certificates_talk_and_others_are_kept_out() {
     let mut one = node(1, "c", ANY, Some(ours.clone())).await;
     let mut two = node(2, "c", ANY, Some(ours)).await;
     one.knows(&[(2, &two.address)]);
-    two.sees(&Seen::Connected(1, 1001)).await;
-    one.sees(&Seen::Connected(2, 1002)).await;
+    two.sees(&Seen::Connected(1, false)).await;
+    one.sees(&Seen::Connected(2, false)).await;
     one.reaches(2).await;
     one.transport.send(0, &[hello(2, Body::TimeoutNow)]);
     two.sees(&Seen::Messages(1, 1)).await;

@@ -172,6 +172,9 @@ impl Script {
             "unreachable" => self
                 .raft(number(command, 0)?)?
                 .unreachable(number(command, 1)?),
+            "disk_lost" => self
+                .raft(number(command, 0)?)?
+                .disk_lost(number(command, 1)?),
             "lapse" => self.raft(number(command, 0)?)?.lapse(),
             "status" => self.show_status(command)?,
             "log" => self.show_log(command)?,

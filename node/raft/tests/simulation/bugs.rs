@@ -32,6 +32,9 @@ fn adjust(bug: Bug, setup: &mut Setup) {
             mischief.pause_max_us = 60_000;
             (mischief.change, mischief.crash, mischief.partition) = (100, 20, 20);
         }
+        Bug::LostDiskBelieved => {
+            (mischief.wipe, mischief.readmit) = (60, 0);
+        }
         Bug::WipedVotes => {
             (setup.voters, setup.learners) = (3, 0);
             setup.config.check_quorum = false;

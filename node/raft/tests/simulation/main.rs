@@ -1,6 +1,6 @@
 //! Whole clusters under a storm, from one seed each.
 //!
-//! `ORDEAL_SEED=n` replays one seed exactly; `ORDEAL_SEEDS=n` runs so many.
+//! `ORDEAL_SEED=n` replays one seed exactly; `ORDEAL_SEEDS=n` runs so many, from `ORDEAL_FROM=n` on.
 
 #[cfg(feature = "bugs")]
 mod bugs;
@@ -30,7 +30,8 @@ fn every_law_holds_in_every_storm() {
         return;
     }
     let seeds = env_number("ORDEAL_SEEDS").unwrap_or(500);
-    let next = AtomicU64::new(1);
+    let first = env_number("ORDEAL_FROM").unwrap_or(1);
+    let next = AtomicU64::new(first);
     let failed = Mutex::new(Vec::new());
     let (events, operations, entries) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -38,7 +39,7 @@ fn every_law_holds_in_every_storm() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > seeds || !failed.lock().expect("not poisoned").is_empty() {
+                    if seed >= first + seeds || !failed.lock().expect("not poisoned").is_empty() {
                         return;
                     }
                     match attempt(seed, &|_| {}) {
@@ -53,7 +54,7 @@ fn every_law_holds_in_every_storm() {
             });
         }
     });
-    println!("{seeds} seeds: {events:?} events, {operations:?} operations, {entries:?} entries");
+    println!("{seeds} seeds from {first}: {events:?} events, {operations:?} operations, {entries:?} entries");
     if let Some((seed, law)) = failed.lock().expect("not poisoned").first() {
         panic!(
             "seed {seed} broke a law: {law}\n\

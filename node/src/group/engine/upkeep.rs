@@ -62,7 +62,7 @@ impl Engine {
                 .incarnation(self.settings.id)
         };
         if member.wiped && known() == Some(self.settings.incarnation) {
-            tracing::info!(group, "readmitted: this node votes again");
+            tracing::info!(parent: &member.span(), "readmitted: this node votes again");
             member.wiped = false;
             member.raft.readmit();
             let append = Append {
@@ -102,10 +102,32 @@ impl Engine {
             let status = member.raft.status();
             let fit = |peer: &raft::PeerStatus| peer.id == idlest && peer.active && peer.lag == 0;
             if status.progress.iter().any(fit) {
-                tracing::debug!(group, to = idlest, "rebalancing");
+                tracing::debug!(parent: &member.span(), to = idlest, "rebalancing");
                 let _ = member.raft.transfer_leadership(idlest);
             }
         }
+    }
+
+    /// Sets the protocol's times anew when peers have become slower or faster to answer.
+    pub(super) fn follow_round_trips(&mut self) {
+        let Some((trips, set)) = &mut self.round_trips else {
+            return;
+        };
+        let trip = trips.slowest();
+        let ticks = self.settings.ticks_for(trip);
+        if std::mem::replace(set, ticks) == ticks {
+            return;
+        }
+        tracing::info!(
+            round_trip_ms = trip.as_millis() as u64,
+            heartbeat_ticks = ticks.heartbeat,
+            election_ticks = ticks.election_min,
+            "timeouts follow the slowest peer"
+        );
+        self.every(|raft| {
+            let set = raft.set_ticks(ticks.heartbeat, ticks.election_min, ticks.election_max);
+            set.expect("never below what was configured");
+        });
     }
 
     /// A leader whose disk hangs is no good leader, however well its heartbeats go.
@@ -113,7 +135,7 @@ impl Engine {
         let stalled = self.wal.stalled_for() > self.election_timeout();
         if stalled && !self.stalled && self.members.iter().any(|member| member.leads) {
             tracing::warn!("the disk hangs");
-            self.hand_over(None);
+            self.hand_over();
         }
         self.stalled = stalled;
     }
@@ -126,21 +148,14 @@ impl Engine {
 
     /// Hands over what this node leads, since it stops; what nobody can take it gives up.
     pub(super) fn leave(&mut self) {
-        for group in self.hand_over(None) {
+        for group in self.hand_over() {
             self.members[group as usize].leads = false;
         }
     }
 
-    /// A peer that lost its disk is known to the leader by how far it once was, and a leader never
-    /// takes that back: only a new one begins with it anew.
-    pub(super) fn let_go(&mut self, peer: NodeId) {
-        tracing::warn!(peer, "a peer came back with another disk");
-        self.hand_over(Some(peer));
-    }
-
-    /// Offers the groups that this node leads to the voter that is furthest with each, but for
-    /// `shunned`. Gives those for which there is none.
-    fn hand_over(&mut self, shunned: Option<NodeId>) -> Vec<GroupId> {
+    /// Offers the groups that this node leads to the voter that is furthest with each. Gives those
+    /// for which there is none.
+    fn hand_over(&mut self) -> Vec<GroupId> {
         let own = self.settings.id;
         let mut left = Vec::new();
         for group in 0..self.members.len() as GroupId {
@@ -154,11 +169,11 @@ impl Engine {
             let heir = status
                 .progress
                 .iter()
-                .filter(|peer| peer.active && peer.id != own && Some(peer.id) != shunned)
+                .filter(|peer| peer.active && peer.id != own)
                 .filter(|peer| status.configuration.voters.contains(&peer.id))
                 .max_by_key(|peer| peer.matched);
             if let Some(heir) = heir {
-                tracing::info!(group, to = heir.id, "handing leadership over");
+                tracing::info!(parent: &member.span(), to = heir.id, "handing leadership over");
                 let _ = member.raft.transfer_leadership(heir.id);
             } else {
                 left.push(group);

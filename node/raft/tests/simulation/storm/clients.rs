@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use raft::{Index, NodeId, ReadMode};
+use raft::{Index, NodeId, ReadMode, Refused};
 use rand::RngExt;
 
-use super::cluster::{Cluster, Event};
-use super::machine::Action;
+use super::cluster::Cluster;
+use super::event::Event;
+use super::machine::{Action, Command};
 use super::network::pick;
 
 const GIVES_UP_US: u64 = 800_000;
@@ -106,6 +107,16 @@ impl Clients {
             self.next_process += 1;
         }
         Some(open)
+    }
+}
+
+impl Operation {
+    fn command(&self) -> Command {
+        Command {
+            attempt: self.attempt,
+            key: self.key,
+            action: self.action,
+        }
     }
 }
 
@@ -214,6 +225,53 @@ impl Cluster {
         if self.clients.close(operation, Outcome::Unknown).is_some() {
             self.act_again(client);
         }
+    }
+
+    pub(super) fn request(&mut self, node: NodeId, operation: u64) {
+        let Some(open) = self.clients.open(operation) else {
+            return;
+        };
+        let (command, mode) = (open.command(), open.mode);
+        let padding = self.rng.random_range(0..200);
+        let process = self.process_mut(node);
+        let asked = match mode {
+            Some(mode) => process.raft.read(operation, mode),
+            None => process
+                .raft
+                .propose(command.encode(padding))
+                .map(|(term, index)| {
+                    process.proposals.insert(index, (term, operation));
+                }),
+        };
+        if let Err(refused) = asked {
+            if mode.is_none() {
+                self.laws.refuses(command.attempt);
+            }
+            self.client_refused(operation, &refused);
+        }
+    }
+
+    pub(super) fn read_served(&mut self, node: NodeId, operation: u64, index: u64) {
+        let machine = &self.process(node).machine;
+        let Some(open) = self.clients.open(operation) else {
+            return;
+        };
+        let value = machine.registers.get(&open.key).copied();
+        assert!(
+            machine.applied >= index,
+            "[read waits for its index] {open:?}"
+        );
+        let at = machine.applied;
+        self.client_done(operation, at, true, value);
+    }
+
+    pub(crate) fn client_refused(&mut self, operation: u64, refused: &Refused) {
+        let hint = match refused {
+            Refused::NotLeader { leader } => *leader,
+            _ => None,
+        };
+        self.clients.hint(hint);
+        self.client_failed(operation);
     }
 
     fn act_again(&mut self, client: usize) {

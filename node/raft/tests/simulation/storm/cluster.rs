@@ -3,18 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use raft::{
-    Body, Config, Configuration, Entry, Envelope, Message, NodeId, Payload, Raft, Ready, Refused,
-    SnapshotMeta, Term,
-};
+use raft::{Body, Config, Configuration, Message, NodeId, Raft};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::clients::Clients;
-use super::disk::{Disk, Image, Job};
+use super::disk::Disk;
+use super::event::{Event, Scheduled};
 use super::host::{Clock, Host, Process};
 use super::laws::Laws;
-use super::machine::{Command, Machine, digest_of};
+use super::machine::{Machine, digest_of};
 use super::network::Network;
 use super::setup::Setup;
 
@@ -22,112 +20,6 @@ pub(crate) const TICK_US: u64 = 10_000;
 
 /// After how long a link that carries nothing is found to be broken; longer than any message takes.
 const LINK_TIMEOUT_US: u64 = 1_000_000;
-
-/// Something that will happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A node's clock ticks.
-    Tick {
-        node: NodeId,
-        life: u64,
-    },
-    Deliver {
-        from: NodeId,
-        to: NodeId,
-        message: Message,
-    },
-    DiskDone {
-        node: NodeId,
-        life: u64,
-    },
-    Apply {
-        node: NodeId,
-        life: u64,
-    },
-    SnapshotArrives {
-        from: NodeId,
-        to: NodeId,
-        term: Term,
-        image: Image,
-    },
-    SnapshotSent {
-        from: NodeId,
-        life: u64,
-        to: NodeId,
-        meta: Option<SnapshotMeta>,
-    },
-    Restart {
-        node: NodeId,
-    },
-    /// A node's link layer finds that a peer does not answer.
-    PeerLost {
-        node: NodeId,
-        peer: NodeId,
-    },
-    /// A client's request reaches a node.
-    Request {
-        node: NodeId,
-        operation: u64,
-    },
-    ClientActs {
-        client: usize,
-    },
-    ClientGivesUp {
-        client: usize,
-        operation: u64,
-    },
-    /// Something goes wrong, or an operator acts.
-    Mischief,
-}
-
-impl Event {
-    /// The node that must be running and awake for this.
-    fn node(&self) -> Option<NodeId> {
-        match *self {
-            Event::Tick { node, .. }
-            | Event::DiskDone { node, .. }
-            | Event::Apply { node, .. }
-            | Event::PeerLost { node, .. }
-            | Event::Request { node, .. } => Some(node),
-            Event::Deliver { to, .. } | Event::SnapshotArrives { to, .. } => Some(to),
-            Event::SnapshotSent { from, .. } => Some(from),
-            _ => None,
-        }
-    }
-
-    fn life(&self) -> Option<u64> {
-        match *self {
-            Event::Tick { life, .. }
-            | Event::DiskDone { life, .. }
-            | Event::Apply { life, .. }
-            | Event::SnapshotSent { life, .. } => Some(life),
-            _ => None,
-        }
-    }
-}
-
-struct Scheduled {
-    at_us: u64,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at_us, self.order) == (other.at_us, other.order)
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_us, self.order).cmp(&(other.at_us, other.order))
-    }
-}
 
 pub(crate) struct Cluster {
     pub(crate) now_us: u64,
@@ -267,7 +159,12 @@ impl Cluster {
                 self.schedule(wait, Event::Tick { node, life });
                 self.keep_snapshot(node);
             }
-            Event::Deliver { from, message, .. } => process.raft.step(from, message),
+            Event::Deliver {
+                from,
+                generation,
+                message,
+                ..
+            } => process.hear(from, generation, message),
             Event::DiskDone { .. } => self.disk_done(node),
             Event::Apply { .. } => self.apply(node),
             Event::SnapshotArrives {
@@ -342,6 +239,7 @@ impl Cluster {
             applying: VecDeque::new(),
             apply_scheduled: false,
             incoming: None,
+            known: BTreeMap::new(),
             proposals: BTreeMap::new(),
             commit_seen,
             term_seen,
@@ -388,72 +286,6 @@ impl Cluster {
         }
     }
 
-    // --- effects ----------------------------------------------------------------------------
-
-    /// Does what the core says until it has nothing to say, and checks every law.
-    pub(crate) fn pump(&mut self, node: NodeId) {
-        loop {
-            let host = self.hosts.get_mut(&node).expect("known");
-            let Some(process) = &mut host.process else {
-                return;
-            };
-            let ready = process.raft.ready();
-            if ready.is_empty() {
-                break;
-            }
-            self.carry_out(node, ready);
-        }
-        self.check(node);
-    }
-
-    fn carry_out(&mut self, node: NodeId, ready: Ready) {
-        let host = self.hosts.get_mut(&node).expect("known");
-        let process = host.process.as_mut().expect("it runs");
-        if let Some(meta) = ready.snapshot_install {
-            let image = process.incoming.take().expect("the snapshot lies beside");
-            assert_eq!(image.meta, meta, "[snapshot announced]");
-            process.log.skip_to(raft::Position {
-                index: meta.index,
-                term: meta.term,
-            });
-            process.proposals.clear();
-            self.queue(node, Job::Install(image));
-        }
-        if let Some(write) = ready.write {
-            let host = self.hosts.get_mut(&node).expect("known");
-            let process = host.process.as_mut().expect("it runs");
-            self.laws.writes(&process.raft, &write, &process.log);
-            if let Some(from) = write.truncate_from {
-                process.log.cut(from);
-            }
-            for entry in &write.entries {
-                process.log.append(entry);
-            }
-            if write.truncate_from.is_some() {
-                let process = self.hosts[&node].process.as_ref().expect("it runs");
-                self.laws.cut(&process.raft, &process.log);
-            }
-            self.queue(node, Job::Write(write));
-        }
-        let process = self.hosts[&node].process.as_ref().expect("it runs");
-        if ready.role.is_some() && process.raft.is_leader() {
-            self.laws.leads(node, process.raft.term(), &process.log);
-        }
-        for envelope in ready.messages {
-            self.post(node, envelope);
-        }
-        for request in ready.snapshot_send {
-            self.stream(node, request.to, request.term);
-        }
-        self.apply_later(node, ready.apply);
-        for read in ready.reads {
-            self.read_served(node, read.id, read.index);
-        }
-        for (id, refused) in ready.reads_failed {
-            self.client_refused(id, &refused);
-        }
-    }
-
     pub(crate) fn process(&self, node: NodeId) -> &Process {
         self.hosts[&node].process.as_ref().expect("it runs")
     }
@@ -467,239 +299,9 @@ impl Cluster {
             .expect("it runs")
     }
 
-    fn post(&mut self, from: NodeId, envelope: Envelope) {
-        self.laws.sends(from, &envelope);
-        let Envelope { to, message } = envelope;
-        if !self.hosts.contains_key(&to) {
-            return;
-        }
-        for delay in self.network.send(from, to, &mut self.rng) {
-            let message = message.clone();
-            self.schedule(delay, Event::Deliver { from, to, message });
-        }
-    }
-
-    fn queue(&mut self, node: NodeId, job: Job) {
-        self.hosts.get_mut(&node).expect("known").disk.queue(job);
-        self.sync(node);
-    }
-
-    /// One sync serves all that was queued when it began.
-    fn sync(&mut self, node: NodeId) {
-        let host = self.hosts.get_mut(&node).expect("known");
-        if host.disk.begin_sync() {
-            let stalls = self.stormy && self.rng.random_range(0..1_000) == 0;
-            let most = if stalls {
-                3_000_000
-            } else {
-                self.setup.disk_us_max
-            };
-            let wait = self.rng.random_range(50..most);
-            let life = host.life;
-            self.schedule(wait, Event::DiskDone { node, life });
-        }
-    }
-
-    fn disk_done(&mut self, node: NodeId) {
-        let mut last_tag = None;
-        let jobs = self.hosts.get_mut(&node).expect("known").disk.finish();
-        for job in jobs {
-            match job {
-                Job::Write(write) => {
-                    last_tag = Some(write.tag);
-                    for envelope in write.after {
-                        self.post(node, envelope);
-                    }
-                }
-                Job::Install(image) => {
-                    let process = self.process_mut(node);
-                    process.applying.clear();
-                    process.machine = image.machine;
-                    process.raft.snapshot_installed();
-                    self.readmit(node, &image.meta.configuration);
-                }
-                Job::Keep(image, keep_from) => {
-                    self.process_mut(node).raft.compact(image.meta, keep_from);
-                }
-            }
-        }
-        if let Some(tag) = last_tag {
-            self.process_mut(node).raft.persisted(tag);
-        }
-        self.sync(node);
-    }
-
-    /// Takes a snapshot now and then.
-    fn keep_snapshot(&mut self, node: NodeId) {
-        let every = self.setup.snapshot_every;
-        let tail = self.rng.random_range(0..every);
-        let process = self.process_mut(node);
-        let applied = process.machine.applied;
-        if applied < process.snapshot_queued + every {
-            return;
-        }
-        let Some(meta) = process.raft.snapshot_meta(applied) else {
-            return;
-        };
-        process.snapshot_queued = applied;
-        let image = Image {
-            meta,
-            machine: process.machine.clone(),
-        };
-        self.queue(node, Job::Keep(image, applied.saturating_sub(tail)));
-    }
-
-    fn stream(&mut self, from: NodeId, to: NodeId, term: Term) {
-        let life = self.hosts[&from].life;
-        let image = self.hosts[&from].disk.image.clone();
-        let arrives = self.network.send(from, to, &mut self.rng);
-        match (image, arrives.first()) {
-            (Some(image), Some(delay)) if self.hosts.contains_key(&to) => {
-                let wait = delay * 5;
-                self.schedule(
-                    wait,
-                    Event::SnapshotArrives {
-                        from,
-                        to,
-                        term,
-                        image,
-                    },
-                );
-                // If it is lost on the way, the sender finds out in the end.
-                let sent = Event::SnapshotSent {
-                    from,
-                    life,
-                    to,
-                    meta: None,
-                };
-                self.schedule(wait + 2_000_000, sent);
-            }
-            _ => {
-                let sent = Event::SnapshotSent {
-                    from,
-                    life,
-                    to,
-                    meta: None,
-                };
-                self.schedule(100_000, sent);
-            }
-        }
-    }
-
-    // --- applying ---------------------------------------------------------------------------
-
-    fn apply_later(&mut self, node: NodeId, entries: Vec<Entry>) {
-        let process = self.process_mut(node);
-        process.applying.extend(entries);
-        if !process.applying.is_empty() && !process.apply_scheduled {
-            process.apply_scheduled = true;
-            let wait = self.rng.random_range(1..self.setup.apply_us_max);
-            let life = self.hosts[&node].life;
-            self.schedule(wait, Event::Apply { node, life });
-        }
-    }
-
-    fn apply(&mut self, node: NodeId) {
-        let mut batch = self.rng.random_range(1..=8);
-        while batch > 0
-            && let Some(entry) = self.process_mut(node).applying.pop_front()
-        {
-            batch -= 1;
-            self.apply_one(node, &entry);
-        }
-        let process = self.process_mut(node);
-        process.apply_scheduled = false;
-        process.raft.applied(process.machine.applied);
-        self.apply_later(node, Vec::new());
-    }
-
-    fn apply_one(&mut self, node: NodeId, entry: &Entry) {
-        let process = self.process_mut(node);
-        if entry.index <= process.machine.applied {
-            return;
-        }
-        let (effect, value) = process.machine.apply(entry);
-        let digest = process.machine.digest;
-        let waiter = process.proposals.remove(&entry.index);
-        let raft = &self.hosts[&node].process.as_ref().expect("it runs").raft;
-        self.laws.applies(raft, entry, digest);
-        if let Payload::Configuration(configuration) = &entry.payload {
-            self.readmit(node, configuration);
-        }
-        match waiter {
-            Some((term, operation)) if term == entry.term => {
-                self.client_done(operation, entry.index, effect, value);
-            }
-            Some((_, operation)) => self.client_superseded(operation),
-            None => {}
-        }
-    }
-
-    /// A node that lost its disk has its vote back once the cluster has named its new one.
-    fn readmit(&mut self, node: NodeId, configuration: &Configuration) {
-        let host = self.hosts.get_mut(&node).expect("known");
-        let named = configuration
-            .context
-            .get(&node)
-            .is_some_and(|it| it[0] == host.disk.generation);
-        if host.disk.wiped && named {
-            host.disk.wiped = false;
-            host.process.as_mut().expect("it runs").raft.readmit();
-        }
-    }
-
-    // --- requests ---------------------------------------------------------------------------
-
-    fn request(&mut self, node: NodeId, operation: u64) {
-        let Some(open) = self.clients.open(operation) else {
-            return;
-        };
-        let (command, mode) = (open.command(), open.mode);
-        let padding = self.rng.random_range(0..200);
-        let process = self.process_mut(node);
-        let asked = match mode {
-            Some(mode) => process.raft.read(operation, mode),
-            None => process
-                .raft
-                .propose(command.encode(padding))
-                .map(|(term, index)| {
-                    process.proposals.insert(index, (term, operation));
-                }),
-        };
-        if let Err(refused) = asked {
-            if mode.is_none() {
-                self.laws.refuses(command.attempt);
-            }
-            self.client_refused(operation, &refused);
-        }
-    }
-
-    fn read_served(&mut self, node: NodeId, operation: u64, index: u64) {
-        let machine = &self.process(node).machine;
-        let Some(open) = self.clients.open(operation) else {
-            return;
-        };
-        let value = machine.registers.get(&open.key).copied();
-        assert!(
-            machine.applied >= index,
-            "[read waits for its index] {open:?}"
-        );
-        let at = machine.applied;
-        self.client_done(operation, at, true, value);
-    }
-
-    pub(crate) fn client_refused(&mut self, operation: u64, refused: &Refused) {
-        let hint = match refused {
-            Refused::NotLeader { leader } => *leader,
-            _ => None,
-        };
-        self.clients.hint(hint);
-        self.client_failed(operation);
-    }
-
     // --- laws -------------------------------------------------------------------------------
 
-    fn check(&mut self, node: NodeId) {
+    pub(super) fn check(&mut self, node: NodeId) {
         let process = self.process(node);
         let (term, commit) = (process.raft.term(), process.raft.commit());
         let (term_seen, commit_seen) = (process.term_seen, process.commit_seen);
@@ -724,16 +326,5 @@ impl Cluster {
         let process = self.process_mut(node);
         process.term_seen = term;
         process.commit_seen = commit;
-    }
-}
-
-/// What a command attempt carries, kept here so that clients need not know of encodings.
-impl super::clients::Operation {
-    pub(crate) fn command(&self) -> Command {
-        Command {
-            attempt: self.attempt,
-            key: self.key,
-            action: self.action,
-        }
     }
 }

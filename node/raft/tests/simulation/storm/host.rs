@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use raft::{Entry, Index, NodeId, Raft, Term};
+use raft::{Entry, Index, Message, NodeId, Raft, Term};
 
 use super::disk::{Disk, Image, Tape};
 use super::machine::Machine;
@@ -26,11 +26,29 @@ pub(crate) struct Process {
     pub(crate) apply_scheduled: bool,
     /// A snapshot that arrived and waits for the core's word.
     pub(crate) incoming: Option<Image>,
+    /// The disks that peers were last heard to have.
+    pub(crate) known: BTreeMap<NodeId, u8>,
     /// Who waits for the entry at an index: the term it must have, and the operation.
     pub(crate) proposals: BTreeMap<Index, (Term, u64)>,
     pub(crate) commit_seen: Index,
     pub(crate) term_seen: Term,
     pub(crate) snapshot_queued: Index,
+}
+
+impl Process {
+    /// A message arrives, as a link would bring it: none from before the sender lost its disk, once
+    /// it was heard since.
+    pub(crate) fn hear(&mut self, from: NodeId, generation: u8, message: Message) {
+        let known = self.known.entry(from).or_insert(generation);
+        if generation < *known {
+            return;
+        }
+        if generation > *known {
+            *known = generation;
+            self.raft.disk_lost(from);
+        }
+        self.raft.step(from, message);
+    }
 }
 
 #[derive(Debug)]

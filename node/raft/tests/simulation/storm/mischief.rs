@@ -4,7 +4,8 @@ use raft::{Change, MembershipChange, NodeId, Transition};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::cluster::{Cluster, Event};
+use super::cluster::Cluster;
+use super::event::Event;
 use super::host::Host;
 use super::network::pick;
 

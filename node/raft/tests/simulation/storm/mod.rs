@@ -3,6 +3,8 @@
 pub(crate) mod clients;
 pub(crate) mod cluster;
 mod disk;
+mod effects;
+mod event;
 mod host;
 mod laws;
 pub(crate) mod machine;
@@ -28,8 +30,9 @@ pub(crate) fn run(seed: u64, adjust: &dyn Fn(&mut Setup)) -> Cluster {
     cluster
 }
 
-/// Mends everything and requires that the cluster gets on: one leader, no change left half done, a
-/// new entry applied by all members, in the same state.
+/// Mends everything and requires that the cluster gets on: one leader, members that lost their disk
+/// caught up under whoever leads, no change left half done, a new entry applied by all members, in
+/// the same state.
 fn calm(cluster: &mut Cluster) {
     cluster.stormy = false;
     cluster.network.mend();
@@ -47,7 +50,9 @@ fn calm(cluster: &mut Cluster) {
         let Some(leader) = cluster.any_leader() else {
             continue;
         };
-        cluster.readmit_wiped();
+        if wiped_caught_up(cluster, leader) {
+            cluster.readmit_wiped();
+        }
         if cluster.process(leader).raft.configuration().is_joint() {
             cluster.change(leader, &MembershipChange::LeaveJoint);
         } else if cluster.hosts.values().any(|host| host.disk.wiped) {
@@ -74,6 +79,16 @@ fn calm(cluster: &mut Cluster) {
         }
     }
     panic!("[progress] after the storm: {}", describe(cluster));
+}
+
+/// Whether members that lost their disk hold again what the cluster has.
+fn wiped_caught_up(cluster: &Cluster, leader: NodeId) -> bool {
+    let leader = &cluster.process(leader).raft;
+    let mut wiped = cluster.hosts.values().filter(|host| host.disk.wiped);
+    wiped.all(|host| {
+        !leader.configuration().is_member(host.id)
+            || cluster.process(host.id).machine.applied >= leader.commit()
+    })
 }
 
 fn all_applied(cluster: &Cluster, leader: NodeId, index: u64) -> bool {
