@@ -5,9 +5,12 @@
 //! node registers the incarnation of its data directory in the replicated state, and a node whose
 //! directory is new asks its peers, before it takes part in anything, whether they know it by
 //! another one. Until a majority (itself included) can be asked it could not elect anybody anyway.
+//! One that joins asks too, but silence ends the asking: its peers may have no address of it yet,
+//! and cannot answer before they know it.
 //!
 //! What this leaves open: peers that answer may lag behind the registration. With one node wiped
-//! and the rest up to date, that does not happen.
+//! and the rest up to date, that does not happen. And a voter that lost its disk must not be
+//! started as one that joins while it is cut off from its peers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,15 +32,28 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Bounds of the pause between two looks at the registration.
 const LOOK: std::ops::Range<Duration> = Duration::from_millis(250)..Duration::from_secs(30);
 
+/// What a node whose disk is new asks its peers.
+pub(crate) struct Ask {
+    /// Whom to ask, and their addresses.
+    pub(crate) peers: BTreeMap<NodeId, String>,
+    /// It was started to join: the peers need not have heard of it.
+    pub(crate) joins: bool,
+}
+
 /// Asks the peers whether they know this node by another incarnation.
 pub(crate) async fn is_wiped(
     links: &Arc<Transport>,
     id: NodeId,
     incarnation: u64,
-    peers: &BTreeMap<NodeId, String>,
+    ask: &Ask,
 ) -> bool {
-    let mut unasked: BTreeSet<NodeId> = peers.keys().copied().filter(|peer| *peer != id).collect();
-    let enough = unasked.len().div_ceil(2);
+    let others = ask.peers.keys().copied().filter(|peer| *peer != id);
+    let mut unasked: BTreeSet<NodeId> = others.collect();
+    let enough = if ask.joins {
+        0
+    } else {
+        unasked.len().div_ceil(2)
+    };
     let mut answered = 0;
     let begun = Instant::now();
     while !unasked.is_empty() && (answered < enough || begun.elapsed() < ALL_WITHIN) {

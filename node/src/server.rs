@@ -2,7 +2,6 @@
 
 mod restore;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::admission;
+use crate::admission::{self, Ask};
 use crate::config::{Config, Timeouts};
 use crate::group::{AddressBook, Engine, Inbox, Parts, Settings};
 use crate::http::{Api, Limits, Metrics};
@@ -96,8 +95,10 @@ impl Server {
             settings: settings(config, identity.1),
         };
         let (stop_engine, stopped) = watch::channel(false);
-        // Whom no peer has an address of yet cannot be answered; nor was it a member before.
-        let ask = (fresh && !config.join).then_some(calls);
+        let ask = fresh.then_some(Ask {
+            peers: calls,
+            joins: config.join,
+        });
         let engine = tokio::spawn(run_groups(parts, seeds, ask, stopped));
         let registration = tokio::spawn(admission::register(
             Arc::clone(&router),
@@ -168,7 +169,7 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 async fn run_groups(
     mut parts: Parts,
     seeds: Vec<Seed>,
-    ask: Option<BTreeMap<NodeId, String>>,
+    ask: Option<Ask>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let Settings {
@@ -176,9 +177,9 @@ async fn run_groups(
     } = parts.settings;
     let wiped = match ask {
         None => false,
-        Some(peers) => tokio::select! {
+        Some(ask) => tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return Ok(()),
-            wiped = admission::is_wiped(&parts.links, id, incarnation, &peers) => wiped,
+            wiped = admission::is_wiped(&parts.links, id, incarnation, &ask) => wiped,
         },
     };
     parts.rafts = restore::awaken(&parts.wal, seeds, wiped).await?;
