@@ -13,6 +13,9 @@ use crate::system::Outcome;
 /// So many different error words are told apart; what comes after is counted together.
 const ERRORS_MAX: usize = 32;
 
+/// The longest latency that is told apart, in microseconds: ten minutes.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
 /// The parts of a run, as far as counting goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -189,7 +192,8 @@ impl Counts {
         }
         if done.outcome == Outcome::Ok {
             if !self.latencies_us.contains_key(done.f) {
-                let histogram = Histogram::new(3).expect("three digits are allowed");
+                let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+                let histogram = histogram.expect("bounds that a histogram can have");
                 self.latencies_us.insert(done.f.to_owned(), histogram);
             }
             let histogram = self.latencies_us.get_mut(done.f).expect("just put there");
@@ -236,6 +240,21 @@ mod tests {
             latency: Duration::from_millis(1),
             time_ns,
         }
+    }
+
+    #[test]
+    fn latencies_are_kept_to_three_digits() {
+        let tally = Tally::new(1);
+        for millis in 1..=1_000 {
+            tally.count(&Done {
+                latency: Duration::from_millis(millis),
+                ..done(Outcome::Ok, 0, millis)
+            });
+        }
+        let counts = tally.counts();
+        let at = |quantile| counts.latencies_us["read"].value_at_quantile(quantile);
+        assert!((499_000..=501_000).contains(&at(0.5)), "{}", at(0.5));
+        assert!((989_000..=991_000).contains(&at(0.99)), "{}", at(0.99));
     }
 
     #[test]

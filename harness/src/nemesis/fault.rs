@@ -193,8 +193,12 @@ impl Fault {
         }
     }
 
-    /// The same fault with its nodes settled, so that it can be done to the same ones again.
+    /// The same fault with its nodes settled, so that it can be done to the same ones again. What
+    /// was done to the leader is to be done to the leader again, whoever that is then.
     pub(super) fn settled(&self, plan: &Plan) -> Self {
+        if self.asks_for_leader() {
+            return self.clone();
+        }
         let mut settled = self.clone();
         if let Self::Partition(partition) = &mut settled {
             partition.grudge.clone_from(&plan.grudge);
