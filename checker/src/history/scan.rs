@@ -3,6 +3,18 @@
 
 use super::values::{ValueId, Values};
 
+/// Lists deeper than that are left to the whole parser.
+const DEPTH_MAX: u32 = 32;
+
+/// Where a number that begins here, not with a zero, ends; none when it may not fit 64 bits.
+fn digits(text: &[u8], from: usize) -> Option<usize> {
+    const DIGITS_MAX: usize = 18;
+    let length = text[from..]
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())?;
+    (length <= DIGITS_MAX).then_some(from + length)
+}
+
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -100,10 +112,63 @@ impl<'a> Scanner<'a> {
                 self.plain_string()?;
                 Some(values.canonical(&self.text[from..self.at]))
             }
-            _ => {
+            first => {
+                let from = self.at;
+                if first == b'[' && self.compact_list().is_some() {
+                    return Some(values.canonical(&self.text[from..self.at]));
+                }
+                self.at = from;
                 scratch.clear();
                 self.canonical(scratch, 0)?;
                 Some(values.canonical(scratch))
+            }
+        }
+    }
+
+    /// Passes over a list that stands as it is kept, without a blank: a transaction of long lists
+    /// is nothing else. Declines what [`Scanner::canonical`] must look at.
+    fn compact_list(&mut self) -> Option<()> {
+        let (text, mut at, mut depth) = (self.text, self.at, 0_u32);
+        loop {
+            match *text.get(at)? {
+                b'[' => {
+                    at += 1;
+                    depth += 1;
+                    if depth > DEPTH_MAX {
+                        return None;
+                    }
+                    if *text.get(at)? != b']' {
+                        continue;
+                    }
+                }
+                b'0' => at += 1,
+                b'1'..=b'9' => at = digits(text, at)?,
+                b'-' if matches!(text.get(at + 1)?, b'1'..=b'9') => at = digits(text, at + 1)?,
+                b'"' => {
+                    at += 1;
+                    while *text.get(at)? != b'"' {
+                        if matches!(text[at], b'\\' | 0..0x20 | 0x80..) {
+                            return None;
+                        }
+                        at += 1;
+                    }
+                    at += 1;
+                }
+                b'n' if text[at..].starts_with(b"null") => at += 4,
+                _ => return None,
+            }
+            loop {
+                let separator = *text.get(at)?;
+                at += 1;
+                match separator {
+                    b',' => break,
+                    b']' => depth -= 1,
+                    _ => return None,
+                }
+                if depth == 0 {
+                    self.at = at;
+                    return Some(());
+                }
             }
         }
     }
@@ -116,7 +181,6 @@ impl<'a> Scanner<'a> {
 
     /// Copies a value without its blanks.
     fn canonical(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
-        const DEPTH_MAX: u32 = 32;
         let first = self.peek()?;
         let from = self.at;
         match first {

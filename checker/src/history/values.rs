@@ -49,7 +49,8 @@ pub struct Values {
     text: Vec<u8>,
     /// Where the text of value `id` ends; value 0 is null.
     ends: Vec<usize>,
-    table: HashTable<u32>,
+    /// A part of the hash, and the id: a table that grows need not read the texts again.
+    table: HashTable<(u32, u32)>,
     hasher: FixedState,
 }
 
@@ -87,16 +88,14 @@ impl Values {
 
     /// The id of a value given as canonical JSON text that is neither null nor a small integer.
     pub(crate) fn canonical(&mut self, text: &[u8]) -> ValueId {
-        let hash = self.hasher.hash_one(text);
-        let (arena, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-        let found = self.table.find(hash, |&id| slice(arena, ends, id) == text);
-        if let Some(&id) = found {
-            return ValueId(id);
+        let tag = self.tag(text);
+        if let Some(id) = self.tagged(tag, text) {
+            return id;
         }
         let id = u32::try_from(self.ends.len()).expect("fewer than 2^31 distinct values");
         assert!(id < INTEGER, "fewer than 2^31 distinct values");
         self.table
-            .insert_unique(hash, id, |&id| hasher.hash_one(slice(arena, ends, id)));
+            .insert_unique(spread(tag), (tag, id), |&(tag, _)| spread(tag));
         self.text.extend_from_slice(text);
         self.ends.push(self.text.len());
         ValueId(id)
@@ -112,11 +111,18 @@ impl Values {
         }
         let mut text = Vec::new();
         write_canonical(value, &mut text);
-        let hash = self.hasher.hash_one(text.as_slice());
-        let found = self
-            .table
-            .find(hash, |&id| slice(&self.text, &self.ends, id) == text);
-        found.map(|&id| ValueId(id))
+        self.tagged(self.tag(&text), &text)
+    }
+
+    fn tag(&self, text: &[u8]) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    fn tagged(&self, tag: u32, text: &[u8]) -> Option<ValueId> {
+        let same =
+            |&(other, id): &(u32, u32)| other == tag && slice(&self.text, &self.ends, id) == text;
+        let found = self.table.find(spread(tag), same);
+        found.map(|&(_, id)| ValueId(id))
     }
 
     /// Its canonical JSON text.
@@ -124,6 +130,14 @@ impl Values {
         match id.small_integer() {
             Some(integer) => Cow::Owned(integer.to_string()),
             None => String::from_utf8_lossy(slice(&self.text, &self.ends, id.0)),
+        }
+    }
+
+    /// Its canonical JSON text, bytes that nobody looks at twice.
+    pub(crate) fn json_bytes(&self, id: ValueId) -> Cow<'_, [u8]> {
+        match id.small_integer() {
+            Some(integer) => Cow::Owned(integer.to_string().into_bytes()),
+            None => Cow::Borrowed(slice(&self.text, &self.ends, id.0)),
         }
     }
 
@@ -159,8 +173,13 @@ impl Values {
 
     /// Bytes held.
     pub fn memory_bytes(&self) -> usize {
-        self.text.capacity() + self.ends.capacity() * 8 + self.table.capacity() * 5
+        self.text.capacity() + self.ends.capacity() * 8 + self.table.capacity() * 9
     }
+}
+
+/// A whole hash of a part of one, as good for as many values as there can be.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 fn slice<'a>(text: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
