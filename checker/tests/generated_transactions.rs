@@ -1,7 +1,5 @@
 //! Larger histories from a simulated database: sound ones hold, planted anomalies are found.
 
-use std::time::Instant;
-
 use ordeal_checker::history::History;
 use ordeal_checker::txn::generate::{Database, Plan, generate, plants};
 use ordeal_checker::txn::level::Level;
@@ -157,30 +155,38 @@ fn a_deadline_that_has_passed_gives_no_verdict() {
     assert!(report.reason.unwrap().contains("memory budget"));
 }
 
-/// Not a test of correctness: prints how long a million transactions take. Run it by name.
+/// Not a test of correctness: prints how far registers that are written blindly are decided.
 #[test]
-#[ignore = "a measurement: run with --ignored --nocapture"]
-fn a_million_transactions() {
-    let plan = Plan {
-        keys: 100,
-        processes: 30,
-        ..Plan::new(Data::Lists, 1_000_000, 1)
-    };
-    let mut text = Vec::new();
-    generate(&plan, |op| {
-        serde_json::to_writer(&mut text, &op).expect("to memory");
-        text.push(b'\n');
-    });
-    let started = Instant::now();
-    let history = ordeal_checker::history::jsonl::read(text.as_slice()).expect("it is JSONL");
-    let read = started.elapsed();
-    let report = check(&history, &Options::new(Model::ListAppend));
-    println!(
-        "{} MB of text: read in {read:?}, checked in {:.0} ms, history {} MB, engine {} MB, {:?}",
-        text.len() >> 20,
-        report.figures.elapsed_ms,
-        history.memory_bytes() >> 20,
-        report.figures.memory_bytes >> 20,
-        report.verdict,
-    );
+#[ignore = "a measurement: run with --release --ignored --nocapture"]
+fn how_far_registers_are_decided() {
+    let strict = Level::StrictSerializable;
+    println!("transactions  clients  keys  reads  planted            verdict  ms      level");
+    for transactions in [1_000, 10_000, 100_000, 1_000_000] {
+        for (processes, keys, reads, plant, level) in [
+            (10, 100, 0.5, None, strict),
+            (10, 10, 0.5, None, strict),
+            (30, 10, 0.5, None, strict),
+            (30, 10, 0.8, None, strict),
+            (30, 3, 0.5, None, strict),
+            (10, 10, 0.5, Some("G-single-realtime"), Level::Serializable),
+            (10, 10, 0.5, Some("G2-item"), Level::SnapshotIsolation),
+        ] {
+            let plan = Plan {
+                processes,
+                keys,
+                reads,
+                plant,
+                ..Plan::new(Data::Registers, transactions, 1)
+            };
+            let report = judge(&plan, level);
+            let plant = plant.unwrap_or("nothing");
+            println!(
+                "{transactions:12}  {processes:7}  {keys:4}  {reads:5}  {plant:17}  {:?}  {:.0}  {level} {} MB {}",
+                report.verdict,
+                report.figures.elapsed_ms,
+                report.figures.memory_bytes >> 20,
+                report.reason.unwrap_or_default(),
+            );
+        }
+    }
 }

@@ -177,6 +177,16 @@ fn two_updates_of_one_version_are_a_lost_update() {
 }
 
 #[test]
+fn a_blind_write_between_a_read_and_its_update_is_lost() {
+    let all = concurrent(&[
+        r#"[["r","x",[]],["append","x",2]]"#,
+        r#"[["append","x",1]]"#,
+        r#"[["r","x",[1,2]]]"#,
+    ]);
+    broken(&all, &["lost-update", "G-single"], &["cursor-stability"]);
+}
+
+#[test]
 fn an_update_of_an_aborted_write_is_dirty() {
     let all = history(
         r#"0 invoke [["append","x",1]]
@@ -319,6 +329,40 @@ fn registers_updated_in_a_chain_are_decided() {
     );
     let report = check(&all, &Options::new(Model::RwRegister));
     assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+}
+
+#[test]
+fn a_register_is_never_written_null() {
+    let all = concurrent(&[r#"[["w","x",null]]"#, r#"[["r","x",null]]"#]);
+    let report = check(&all, &Options::new(Model::RwRegister));
+    assert_eq!(report.verdict, Verdict::Unknown);
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("before it is written"), "{reason}");
+}
+
+#[test]
+fn what_was_found_before_a_budget_ended_stands() {
+    let all = history(
+        r#"0 invoke [["append","x",1]]
+           0 fail [["append","x",1]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",[1]]]"#,
+    );
+    let mut options = Options::new(Model::ListAppend);
+    let with = |memory_bytes: u64| {
+        options.budget.memory_bytes = memory_bytes;
+        check(&all, &options)
+    };
+    let reports: Vec<Report> = (0..4096).step_by(64).map(with).collect();
+    let cut = |report: &&Report| report.notes.iter().any(|note| note.contains("budget"));
+    let invalid = |report: &&Report| report.verdict == Verdict::Invalid;
+    assert!(reports.iter().filter(invalid).any(|report| cut(&report)));
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.verdict != Verdict::Valid)
+    );
+    assert!(reports.last().is_some_and(|report| !cut(&report)));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum Kind {
     G1a,
     /// Intermediate read: a transaction read what another one overwrote itself.
     G1b,
-    /// Two transactions updated the same version of a key, and both committed.
+    /// A transaction updated a version of a key, and another's write came between.
     LostUpdate,
     /// A committed write was made on top of an aborted one.
     DirtyUpdate,
@@ -63,35 +63,38 @@ pub enum Kind {
     CausalityViolation,
 }
 
+impl Kind {
+    /// Its name, of a cycle without what else it needs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Cycle(Shape::G0, _) => "G0",
+            Self::Cycle(Shape::G1c, _) => "G1c",
+            Self::Cycle(Shape::GSingle, _) => "G-single",
+            Self::Cycle(Shape::GNonadjacent, _) => "G-nonadjacent",
+            Self::Cycle(Shape::G2Item, _) => "G2-item",
+            Self::G1a => "G1a",
+            Self::G1b => "G1b",
+            Self::LostUpdate => "lost-update",
+            Self::DirtyUpdate => "dirty-update",
+            Self::Internal => "internal",
+            Self::IncompatibleOrder => "incompatible-order",
+            Self::Duplicates => "duplicate-elements",
+            Self::Garbage => "garbage-read",
+            Self::CyclicVersions => "cyclic-versions",
+            Self::NonMonotonicView => "non-monotonic-view",
+            Self::FracturedRead => "fractured-read",
+            Self::CausalityViolation => "causality-violation",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Cycle(shape, order) = self else {
-            return f.write_str(match self {
-                Self::G1a => "G1a",
-                Self::G1b => "G1b",
-                Self::LostUpdate => "lost-update",
-                Self::DirtyUpdate => "dirty-update",
-                Self::Internal => "internal",
-                Self::IncompatibleOrder => "incompatible-order",
-                Self::Duplicates => "duplicate-elements",
-                Self::Garbage => "garbage-read",
-                Self::CyclicVersions => "cyclic-versions",
-                Self::NonMonotonicView => "non-monotonic-view",
-                Self::FracturedRead => "fractured-read",
-                Self::CausalityViolation | Self::Cycle(..) => "causality-violation",
-            });
-        };
-        f.write_str(match shape {
-            Shape::G0 => "G0",
-            Shape::G1c => "G1c",
-            Shape::GSingle => "G-single",
-            Shape::GNonadjacent => "G-nonadjacent",
-            Shape::G2Item => "G2-item",
-        })?;
-        f.write_str(match order {
-            Order::Data => "",
-            Order::Process => "-process",
-            Order::Realtime => "-realtime",
+        f.write_str(self.word())?;
+        f.write_str(match self {
+            Self::Cycle(_, Order::Process) => "-process",
+            Self::Cycle(_, Order::Realtime) => "-realtime",
+            _ => "",
         })
     }
 }
@@ -204,6 +207,19 @@ pub enum Evidence {
         first: u32,
         /// The other.
         second: u32,
+    },
+    /// `txn` read `version` and then wrote the key, though another's write came between.
+    Between {
+        /// Who updated.
+        txn: u32,
+        /// What it had read.
+        version: u32,
+        /// What it wrote.
+        written: u32,
+        /// What stands between the two.
+        between: u32,
+        /// Who wrote that.
+        by: u32,
     },
     /// Versions of a key, each before the next, and the last before the first.
     Versions(Vec<u32>),

@@ -10,17 +10,28 @@ use hashbrown::HashSet;
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
 use super::rows::Rows;
 use super::table::{Kind, Status, Table};
+use super::work::{Stop, Watch};
 use super::writes::Writes;
 
 /// Each version's next versions that took effect.
-pub(crate) fn order(table: &Table, writes: &Writes, findings: &mut Findings) -> Rows {
+pub(crate) fn order(
+    table: &Table,
+    writes: &Writes,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<Rows, Stop> {
+    watch.memory(
+        table.values() * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), table.values()),
+    )?;
     let mut pairs = Vec::with_capacity(table.values());
     let mut last: Vec<u32> = Vec::with_capacity(table.keys());
     for key in 0..table.keys() as u32 {
+        watch.round(key)?;
         last.push(chain(table, writes, key, &mut pairs, findings));
     }
     let aside = versions_aside(table);
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        watch.round(txn)?;
         own_order(table, txn, findings);
         for version in table.ops(txn).iter().filter_map(|op| op.written()) {
             if !table.is_listed(version) && !aside.contains(&version) {
@@ -28,7 +39,7 @@ pub(crate) fn order(table: &Table, writes: &Writes, findings: &mut Findings) -> 
             }
         }
     }
-    Rows::of(table.versions(), &pairs)
+    Ok(Rows::of(table.versions(), &pairs))
 }
 
 /// A transaction's own appends to a key stand in its order, the earlier one not missing.
@@ -92,9 +103,15 @@ fn versions_aside(table: &Table) -> HashSet<u32> {
 }
 
 /// Finds what single reads get wrong.
-pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
+pub(crate) fn reads(
+    table: &Table,
+    writes: &Writes,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<(), Stop> {
     let bad = FirstBad::of(table, writes);
     for txn in (0..table.len() as u32).filter(|&txn| table.status(txn) == Status::Committed) {
+        watch.round(txn)?;
         for (at, op) in table.ops(txn).iter().enumerate() {
             if op.kind != Kind::Read {
                 continue;
@@ -124,6 +141,7 @@ pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
             }
         }
     }
+    Ok(())
 }
 
 /// Each key's first version, by place, that was aborted, and the first that nobody wrote.

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::level::Level;
 use super::table::{Data, Kind, MicroOp, NEVER, Status, Table};
+use super::work::{Stop, Watch};
 use super::writes::Writes;
 
 /// The start or the commit of a transaction.
@@ -21,7 +22,13 @@ pub enum Event {
 
 /// Whether the events explain every read, in an order that the level allows. Serializability asks
 /// that each commit follows its start at once.
-pub(crate) fn replays(table: &Table, writes: &Writes, events: &[Event], level: Level) -> bool {
+pub(crate) fn replays(
+    table: &Table,
+    writes: &Writes,
+    events: &[Event],
+    level: Level,
+    watch: Watch,
+) -> Result<bool, Stop> {
     let real_time = level.covers(Level::StrongSnapshotIsolation);
     let mut replay = Replay {
         table,
@@ -36,6 +43,7 @@ pub(crate) fn replays(table: &Table, writes: &Writes, events: &[Event], level: L
     };
     let mut committed = 0;
     for (at, event) in events.iter().enumerate() {
+        watch.round(at as u32)?;
         let fine = match *event {
             Event::Start(txn) => writes.is_live(txn) && replay.start(txn),
             Event::Commit(txn) => {
@@ -46,13 +54,11 @@ pub(crate) fn replays(table: &Table, writes: &Writes, events: &[Event], level: L
             }
         };
         if !fine {
-            return false;
+            return Ok(false);
         }
     }
-    committed
-        == (0..table.len() as u32)
-            .filter(|&txn| writes.is_live(txn))
-            .count()
+    let live = (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
+    Ok(committed == live.count())
 }
 
 struct Replay<'a> {

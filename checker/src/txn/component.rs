@@ -1,6 +1,8 @@
 //! Strongly connected components: where the cycles are, in one pass (Tarjan 1972), without recursion.
 
 use super::graph::{Edge, Graph, Mask};
+use super::rows::Rows;
+use super::work::{Stop, Watch};
 
 /// In no component of more than one node.
 pub(crate) const ALONE: u32 = u32::MAX;
@@ -18,18 +20,32 @@ pub(crate) struct Components {
 
 impl Components {
     /// The components of the graph's edges in `mask`.
-    pub(crate) fn of(graph: &Graph, mask: Mask) -> Self {
+    pub(crate) fn of(graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
         let roots = 0..graph.len() as u32;
         tarjan(
             graph.len(),
             roots,
             |node| graph.span(node).0,
             masked(graph, mask, |_, _| true),
+            watch,
         )
     }
 
+    /// The components of the edges in rows.
+    pub(crate) fn of_rows(rows: &Rows, watch: Watch) -> Result<Self, Stop> {
+        let next = |node: u32, at: &mut u32| {
+            (*at < rows.span(node).1).then(|| {
+                *at += 1;
+                rows.item(*at - 1)
+            })
+        };
+        // Later nodes first, so that what has no order stays in order of numbers.
+        let roots = (0..rows.len() as u32).rev();
+        tarjan(rows.len(), roots, |node| rows.span(node).0, next, watch)
+    }
+
     /// The components of the edges in `mask`, each within one of these components.
-    pub(crate) fn within(&self, graph: &Graph, mask: Mask) -> Self {
+    pub(crate) fn within(&self, graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
         let roots = self.members.iter().flatten().copied();
         let together = |a: u32, b: u32| self.of[a as usize] == self.of[b as usize];
         tarjan(
@@ -37,6 +53,7 @@ impl Components {
             roots,
             |node| graph.span(node).0,
             masked(graph, mask, together),
+            watch,
         )
     }
 
@@ -71,12 +88,13 @@ const DONE: u32 = u32::MAX;
 
 /// Tarjan's algorithm on nodes below `nodes`; `first` gives a node's first edge and `next` follows
 /// it and moves on.
-pub(crate) fn tarjan(
+fn tarjan(
     nodes: usize,
     roots: impl Iterator<Item = u32>,
     first: impl Fn(u32) -> u32,
     next: impl Fn(u32, &mut u32) -> Option<u32>,
-) -> Components {
+    watch: Watch,
+) -> Result<Components, Stop> {
     let mut low = vec![UNSEEN; nodes];
     let mut found = Components {
         of: vec![ALONE; nodes],
@@ -100,6 +118,7 @@ pub(crate) fn tarjan(
                 let seen = low[to as usize];
                 if seen == UNSEEN {
                     counter += 1;
+                    watch.round(counter)?;
                     low[to as usize] = counter;
                     calls.push((to, first(to), counter));
                     open.push(to);
@@ -118,7 +137,7 @@ pub(crate) fn tarjan(
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// Closes the component of `root`: all nodes opened since.
@@ -143,7 +162,12 @@ fn close(root: u32, open: &mut Vec<u32>, low: &mut [u32], found: &mut Components
 /// Whether the edges in `steps` and the anti-dependencies close a cycle in which no two
 /// anti-dependencies are neighbours: exactly what snapshot isolation forbids (Cerone and Gotsman,
 /// *Analysing Snapshot Isolation*, 2016). Looks only within `parts`.
-pub(crate) fn cycle_without_adjacent_rw(graph: &Graph, parts: &Components, steps: Mask) -> bool {
+pub(crate) fn cycle_without_adjacent_rw(
+    graph: &Graph,
+    parts: &Components,
+    steps: Mask,
+    watch: Watch,
+) -> Result<bool, Stop> {
     // A node stands twice: 2n reached by another edge, 2n+1 reached by an anti-dependency.
     let roots = parts
         .members
@@ -169,5 +193,6 @@ pub(crate) fn cycle_without_adjacent_rw(graph: &Graph, parts: &Components, steps
         }
         None
     };
-    !tarjan(2 * graph.len(), roots, |node| graph.span(node / 2).0, next).is_empty()
+    let first = |node| graph.span(node / 2).0;
+    Ok(!tarjan(2 * graph.len(), roots, first, next, watch)?.is_empty())
 }

@@ -4,12 +4,16 @@
 //! named, every step of a cycle says which read and which write make it, and the last step closes
 //! the circle.
 
+use std::time::Duration;
+
 use super::anomaly::{Anomaly, Because, Evidence, Kind, Order, Shape, Step};
-use super::table::{Data, MicroOp, NEVER, Table};
+use super::table::{Data, MicroOp, NEVER, Status, Table};
+use crate::history::History;
 
 /// Explains an anomaly, a sentence a line.
-pub(crate) fn explain(table: &Table, anomaly: &Anomaly) -> Vec<String> {
+pub(crate) fn explain(history: &History, table: &Table, anomaly: &Anomaly) -> Vec<String> {
     let words = Words {
+        history,
         table,
         names: anomaly.evidence.transactions(),
     };
@@ -44,7 +48,7 @@ pub(crate) fn meaning(kind: Kind) -> &'static str {
         Kind::Cycle(Shape::G2Item, _) => "write skew: anti-dependencies in a row close a circle",
         Kind::G1a => "aborted read: a committed transaction saw a write of an aborted one",
         Kind::G1b => "intermediate read: a transaction saw a write that its writer replaced itself",
-        Kind::LostUpdate => "lost update: two transactions read one version and both replaced it",
+        Kind::LostUpdate => "lost update: a transaction replaced a version that it had not read",
         Kind::DirtyUpdate => "dirty update: a committed write stands on an aborted one",
         Kind::Internal => "a transaction contradicts its own reads and writes",
         Kind::IncompatibleOrder => "a read shows writes of a key in another order than others do",
@@ -69,6 +73,7 @@ impl Evidence {
             Self::Disagrees { txn, other, .. } => vec![*txn, *other],
             Self::On { writers, .. } => writers.to_vec(),
             Self::Updates { first, second, .. } => vec![*first, *second],
+            Self::Between { txn, by, .. } => vec![*txn, *by],
             Self::Versions(_) => Vec::new(),
             Self::Missed { reader, path, .. } => {
                 let mut all: Vec<u32> = path.iter().flat_map(Step::transactions).collect();
@@ -93,6 +98,7 @@ impl Step {
 }
 
 struct Words<'a> {
+    history: &'a History,
     table: &'a Table,
     names: Vec<u32>,
 }
@@ -109,17 +115,25 @@ impl Words<'_> {
     fn introduce(&self, txn: u32) -> String {
         let table = self.table;
         let ops: Vec<String> = table.ops(txn).iter().map(|op| self.op(*op)).collect();
-        let ended = match table.completed(txn) {
-            NEVER => "its end unknown".to_owned(),
-            end => format!("ended at {end}"),
+        let began = self.moment(table.invoked(txn));
+        let ended = match (table.status(txn), table.completed(txn)) {
+            (Status::Aborted, end) => format!("aborted at {}", self.moment(end)),
+            (_, NEVER) => "of unknown outcome".to_owned(),
+            (_, end) => format!("committed at {}", self.moment(end)),
         };
         format!(
-            "{} is by process {}, began at {}, {ended}: {}.",
+            "{} (process {}, began at {began}, {ended}): {}.",
             self.name(txn),
             table.process(txn),
-            table.invoked(txn),
             ops.join(", "),
         )
+    }
+
+    /// When a row of the history was recorded.
+    fn moment(&self, row: u32) -> String {
+        let row = row as usize;
+        let seconds = Duration::from_nanos(self.history.row(row).time).as_secs_f64();
+        format!("op {} ({seconds:.3} s)", self.history.index(row))
     }
 
     fn op(&self, op: MicroOp) -> String {
@@ -257,6 +271,21 @@ impl Words<'_> {
                 value(*version),
                 key(*version),
             ),
+            Evidence::Between {
+                txn,
+                version,
+                written,
+                between,
+                by,
+            } => format!(
+                "{} read {} of key {} and then wrote {}, but {} had written {} in between, which is lost.",
+                self.name(*txn),
+                value(*version),
+                key(*version),
+                value(*written),
+                self.name(*by),
+                value(*between),
+            ),
             Evidence::Versions(versions) => {
                 let mut way: Vec<&str> = versions.iter().map(|&version| value(version)).collect();
                 way.extend(way.first().copied());
@@ -270,12 +299,15 @@ impl Words<'_> {
         for (at, step) in steps.iter().enumerate() {
             let last = at + 1 == steps.len();
             let sentence = self.step(step);
-            lines.push(if last {
-                format!("But {sentence} A circle.")
+            lines.push(if last && at > 0 {
+                format!("But {sentence}")
             } else {
                 sentence
             });
         }
+        lines.push(
+            "Each would have to stand before the next, and the last before the first.".into(),
+        );
     }
 
     fn step(&self, step: &Step) -> String {
@@ -314,9 +346,9 @@ impl Words<'_> {
                 self.table.process(step.from),
             ),
             Because::Realtime => format!(
-                "{from} had ended at {} before {to} began at {}",
-                self.table.completed(step.from),
-                self.table.invoked(step.to),
+                "{from} had ended at {} when {to} began at {}",
+                self.moment(self.table.completed(step.from)),
+                self.moment(self.table.invoked(step.to)),
             ),
         };
         format!("{from} is before {to}: {because}.")

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use super::rows::Rows;
 use super::table::{NEVER, Status, Table};
+use super::work::{Stop, Watch};
 use super::writes::Writes;
 
 /// What an edge stands for.
@@ -76,28 +77,43 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Builds the graph of a history from each version's next versions.
-    pub(crate) fn of(table: &Table, writes: &Writes, order: &Rows) -> Self {
+    pub(crate) fn of(
+        table: &Table,
+        writes: &Writes,
+        order: &Rows,
+        watch: Watch,
+    ) -> Result<Self, Stop> {
+        let expected = 3 * table.len() + 2 * table.values();
+        watch.memory(expected * size_of::<(u32, u32)>())?;
         let mut builder = Builder {
             table,
             writes,
             order,
-            edges: Vec::with_capacity(3 * table.len() + 2 * table.values()),
+            edges: Vec::with_capacity(expected),
             hubs: HashMap::new(),
             nodes: table.len() as u32,
+            watch,
         };
-        builder.data();
-        builder.processes();
-        builder.real_time();
-        let rows = Rows::of(builder.nodes as usize, &builder.edges);
-        Self {
-            rows,
+        builder.data()?;
+        builder.processes()?;
+        builder.real_time()?;
+        let (nodes, edges) = (builder.nodes as usize, &builder.edges);
+        watch
+            .memory(edges.capacity() * size_of::<(u32, u32)>() + Rows::bytes(nodes, edges.len()))?;
+        Ok(Self {
+            rows: Rows::of(nodes, edges),
             txns: table.len() as u32,
-        }
+        })
     }
 
     /// The number of nodes, helpers among them.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The number of edges.
+    pub(crate) fn links(&self) -> usize {
+        self.rows.items()
     }
 
     /// Where a node's edges start and end; see [`Graph::edge`].
@@ -133,6 +149,7 @@ struct Builder<'a> {
     edges: Vec<(u32, u32)>,
     hubs: HashMap<u32, u32>,
     nodes: u32,
+    watch: Watch,
 }
 
 impl Builder<'_> {
@@ -155,8 +172,9 @@ impl Builder<'_> {
         (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn))
     }
 
-    fn data(&mut self) {
+    fn data(&mut self) -> Result<(), Stop> {
         for txn in (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn)) {
+            self.watch.round(txn)?;
             let known = self.table.status(txn) == Status::Committed;
             for op in self.table.ops(txn) {
                 if let Some(version) = op.written() {
@@ -166,6 +184,7 @@ impl Builder<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     fn read(&mut self, txn: u32, version: u32, fits: bool) {
@@ -224,18 +243,20 @@ impl Builder<'_> {
         hub
     }
 
-    fn processes(&mut self) {
+    fn processes(&mut self) -> Result<(), Stop> {
         let mut last: HashMap<u32, u32> = HashMap::new();
         for txn in 0..self.table.len() as u32 {
+            self.watch.round(txn)?;
             if self.writes.is_live(txn)
                 && let Some(before) = last.insert(self.table.process(txn), txn)
             {
                 self.push(before, txn, Edge::Process);
             }
         }
+        Ok(())
     }
 
-    fn real_time(&mut self) {
+    fn real_time(&mut self) -> Result<(), Stop> {
         let ended = self
             .live()
             .filter(|&txn| self.table.completed(txn) != NEVER);
@@ -245,6 +266,7 @@ impl Builder<'_> {
         let mut ended = ended.into_iter().peekable();
         let mut barrier = None;
         for txn in 0..self.table.len() as u32 {
+            self.watch.round(txn)?;
             if !self.writes.is_live(txn) {
                 continue;
             }
@@ -263,5 +285,6 @@ impl Builder<'_> {
                 self.push(barrier, txn, Edge::Through);
             }
         }
+        Ok(())
     }
 }

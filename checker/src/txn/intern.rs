@@ -2,15 +2,27 @@
 //!
 //! A name is a JSON text, compared byte by byte: `1` and `"1"` are different names. The texts lie
 //! end to end in one buffer, so a million names cost a few bytes each and no allocation of their own.
+//! Most names are small numbers that come one after the other: those are looked up by place.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+/// Ids by number.
+#[derive(Debug, Default)]
+struct Places {
+    /// The id plus one; 0: none.
+    ids: Vec<u32>,
+    taken: usize,
+}
+
 /// Interns pairs of (scope, text). Keys have one scope; a value's scope is its key.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
+    /// By scope: the names that are numbers.
+    numbers: Vec<Places>,
+    /// All other names.
     ids: HashTable<u32>,
     scopes: Vec<u32>,
     ends: Vec<u32>,
@@ -21,6 +33,12 @@ pub(crate) struct Interner {
 impl Interner {
     /// The id of `text` within `scope`; ids are dense, in order of first sight.
     pub(crate) fn intern(&mut self, scope: u32, text: &[u8]) -> u32 {
+        let number = number(text);
+        let numbers = self.numbers.get(scope as usize);
+        let place = number.and_then(|number| numbers?.ids.get(number));
+        if let Some(id) = place.and_then(|place| place.checked_sub(1)) {
+            return id;
+        }
         let code = hash(&self.state, scope, text);
         let (scopes, ends, bytes) = (&self.scopes, &self.ends, &self.bytes);
         let found = self.ids.find(code, |&id| {
@@ -34,11 +52,32 @@ impl Interner {
         self.bytes.extend_from_slice(text);
         self.ends
             .push(u32::try_from(self.bytes.len()).expect("less than 4 GiB of names"));
+        if number.is_some_and(|number| self.place(scope, number, id)) {
+            return id;
+        }
         let (scopes, ends, bytes, state) = (&self.scopes, &self.ends, &self.bytes, &self.state);
         self.ids.insert_unique(code, id, |&id| {
             hash(state, scopes[id as usize], slice(ends, bytes, id))
         });
         id
+    }
+
+    /// Puts a number at its place, unless that would leave most places empty.
+    fn place(&mut self, scope: u32, number: usize, id: u32) -> bool {
+        let scope = scope as usize;
+        if self.numbers.len() <= scope {
+            self.numbers.resize_with(scope + 1, Places::default);
+        }
+        let Places { ids, taken } = &mut self.numbers[scope];
+        if number >= 4 * *taken + 16 {
+            return false;
+        }
+        if ids.len() <= number {
+            ids.resize(number + 1, 0);
+        }
+        ids[number] = id + 1;
+        *taken += 1;
+        true
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -60,7 +99,10 @@ impl Interner {
 
     /// Bytes of memory held.
     pub(crate) fn memory(&self) -> usize {
-        self.ids.allocation_size()
+        let places = self.numbers.iter().map(|places| 4 * places.ids.capacity());
+        places.sum::<usize>()
+            + self.numbers.capacity() * size_of::<Places>()
+            + self.ids.allocation_size()
             + 4 * (self.scopes.capacity() + self.ends.capacity())
             + self.bytes.capacity()
     }
@@ -71,9 +113,46 @@ fn slice<'a>(ends: &[u32], bytes: &'a [u8], id: u32) -> &'a [u8] {
     &bytes[start as usize..ends[id as usize] as usize]
 }
 
+/// The number that a text is in the shortest way, when it is a small one.
+fn number(text: &[u8]) -> Option<usize> {
+    const DIGITS_MAX: usize = 8;
+    let plain = text.len() <= DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
+    (plain && (text.len() == 1 || text.first()? != &b'0')).then(|| {
+        text.iter()
+            .fold(0, |number, digit| 10 * number + usize::from(digit - b'0'))
+    })
+}
+
 fn hash(state: &FixedState, scope: u32, text: &[u8]) -> u64 {
     let mut hasher = state.build_hasher();
     hasher.write_u32(scope);
     hasher.write(text);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_id_whatever_their_shape_and_order() {
+        let names = [
+            "7", "07", "0", "-7", "\"7\"", "7.0", "99999999", "3", "40", "5", "1e3", "",
+        ];
+        let mut interner = Interner::default();
+        let mut ids = Vec::new();
+        for scope in [0, 3] {
+            for name in names {
+                ids.push((scope, name, interner.intern(scope, name.as_bytes())));
+            }
+        }
+        for number in 0..100 {
+            interner.intern(3, number.to_string().as_bytes());
+        }
+        for (at, (scope, name, id)) in ids.iter().enumerate() {
+            assert_eq!(*id as usize, at, "{name}");
+            assert_eq!(interner.intern(*scope, name.as_bytes()), *id, "{name}");
+            assert_eq!((interner.scope(*id), interner.text(*id)), (*scope, *name));
+        }
+    }
 }

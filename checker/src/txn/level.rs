@@ -24,7 +24,8 @@ pub enum Level {
     /// What a seen transaction depended on is seen too, sessions included, and all agree on one order
     /// of writes (causal convergence).
     Causal,
-    /// No update of what was read is lost.
+    /// Nothing is written between a transaction's read of a key and its own write of it (Berenson et
+    /// al., *A Critique of ANSI SQL Isolation Levels*, 1995: no lost update, P4).
     CursorStability,
     /// Every transaction reads from one consistent snapshot of the dependencies (PL-2+).
     ConsistentView,

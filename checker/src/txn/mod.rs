@@ -25,6 +25,7 @@ mod explain;
 pub mod generate;
 mod graph;
 mod intern;
+mod judge;
 pub mod level;
 mod lists;
 mod polygraph;
@@ -37,6 +38,7 @@ mod standing;
 mod table;
 #[cfg(test)]
 mod twin;
+mod update;
 mod visibility;
 mod witness;
 mod work;

@@ -10,9 +10,10 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
-use super::component::tarjan;
+use super::component::Components;
 use super::rows::Rows;
 use super::table::{Kind, NEVER, Status, Table};
+use super::work::{Stop, Watch};
 use super::writes::Writes;
 
 /// What may be taken for granted of each key on its own, whatever transactions as a whole do.
@@ -30,30 +31,41 @@ pub(crate) fn order(
     writes: &Writes,
     assume: Assume,
     findings: &mut Findings,
-) -> Rows {
-    let mut pairs: HashSet<(u32, u32)> = HashSet::new();
+    watch: Watch,
+) -> Result<Rows, Stop> {
+    watch.memory(
+        table.values() * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), table.values()),
+    )?;
+    let mut pairs = Pairs::new();
     let live = |txn: &u32| writes.is_live(*txn);
     for txn in (0..table.len() as u32).filter(live) {
+        watch.round(txn)?;
         written_after(table, writes, txn, &mut pairs, findings);
     }
     if assume.sequential_keys {
-        by_process(table, writes, &mut pairs);
+        by_process(table, writes, &mut pairs, watch)?;
     }
     if assume.linearizable_keys {
-        by_time(table, writes, &mut pairs);
-    }
-    drop_cycles(table, &mut pairs, findings);
-    let mut followers: HashSet<u32> = HashSet::new();
-    followers.extend(pairs.iter().map(|(_, after)| *after));
-    let mut pairs: Vec<(u32, u32)> = pairs.into_iter().collect();
-    for txn in (0..table.len() as u32).filter(live) {
-        let firsts = table.ops(txn).iter().filter_map(|op| op.written());
-        let firsts = firsts.filter(|version| !followers.contains(version));
-        pairs.extend(firsts.map(|version| (table.initial(table.key_of(version)), version)));
+        by_time(table, writes, &mut pairs, watch)?;
     }
     pairs.sort_unstable();
-    Rows::of(table.versions(), &pairs)
+    pairs.dedup();
+    drop_cycles(table, &mut pairs, findings, watch)?;
+    let mut follows = vec![false; table.versions()];
+    for (_, after) in &pairs {
+        follows[*after as usize] = true;
+    }
+    for txn in (0..table.len() as u32).filter(live) {
+        watch.round(txn)?;
+        let firsts = table.ops(txn).iter().filter_map(|op| op.written());
+        let firsts = firsts.filter(|version| !follows[*version as usize]);
+        pairs.extend(firsts.map(|version| (table.initial(table.key_of(version)), version)));
+    }
+    Ok(Rows::of(table.versions(), &pairs))
 }
+
+/// Versions of one key, each with one that is later.
+type Pairs = Vec<(u32, u32)>;
 
 /// Whether the versions of every key came out in one line.
 pub(crate) fn is_total(table: &Table, writes: &Writes, order: &Rows) -> bool {
@@ -79,7 +91,7 @@ fn written_after(
     table: &Table,
     writes: &Writes,
     txn: u32,
-    pairs: &mut HashSet<(u32, u32)>,
+    pairs: &mut Pairs,
     findings: &mut Findings,
 ) {
     let ops = table.ops(txn);
@@ -98,7 +110,7 @@ fn written_after(
             continue;
         }
         if writes.live_writer(before).is_some() {
-            pairs.insert((before, version));
+            pairs.push((before, version));
         } else if let Some(by) = writes.writer(before) {
             let evidence = Evidence::On {
                 aborted: before,
@@ -127,9 +139,10 @@ fn met(table: &Table, writes: &Writes, txn: u32) -> Vec<(u32, u32)> {
     met
 }
 
-fn by_process(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
+fn by_process(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -> Result<(), Stop> {
     let mut last: HashMap<(u32, u32), u32> = HashMap::new();
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        watch.round(txn)?;
         for (key, version) in met(table, writes, txn) {
             let before = last.insert((table.process(txn), key), version);
             pairs.extend(
@@ -139,27 +152,31 @@ fn by_process(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
             );
         }
     }
+    Ok(())
 }
 
 /// Links what ended last before each transaction with what it met, key by key.
-fn by_time(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
+fn by_time(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -> Result<(), Stop> {
     struct Access {
         invoked: u32,
         completed: u32,
         version: u32,
     }
-    let mut accesses: HashMap<u32, Vec<Access>> = HashMap::new();
+    let mut keys: Vec<Vec<Access>> = Vec::new();
+    keys.resize_with(table.keys(), Vec::new);
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        watch.round(txn)?;
         let (invoked, completed) = (table.invoked(txn), table.completed(txn));
         for (key, version) in met(table, writes, txn) {
-            accesses.entry(key).or_default().push(Access {
+            keys[key as usize].push(Access {
                 invoked,
                 completed,
                 version,
             });
         }
     }
-    for accesses in accesses.values() {
+    for (key, accesses) in keys.iter().enumerate() {
+        watch.round(key as u32)?;
         let mut ends: Vec<&Access> = accesses.iter().filter(|a| a.completed != NEVER).collect();
         ends.sort_unstable_by_key(|access| access.completed);
         let mut ends = ends.into_iter().peekable();
@@ -175,25 +192,18 @@ fn by_time(table: &Table, writes: &Writes, pairs: &mut HashSet<(u32, u32)>) {
             pairs.extend(before.map(|before| (before.version, access.version)));
         }
     }
+    Ok(())
 }
 
 /// Versions in a circle are an anomaly, and no order: what was inferred of their keys is dropped.
-fn drop_cycles(table: &Table, pairs: &mut HashSet<(u32, u32)>, findings: &mut Findings) {
-    let mut sorted: Vec<(u32, u32)> = pairs.iter().copied().collect();
-    sorted.sort_unstable();
-    let rows = Rows::of(table.versions(), &sorted);
-    let next = |node: u32, at: &mut u32| {
-        (*at < rows.span(node).1).then(|| {
-            *at += 1;
-            rows.item(*at - 1)
-        })
-    };
-    let circles = tarjan(
-        rows.len(),
-        0..rows.len() as u32,
-        |node| rows.span(node).0,
-        next,
-    );
+fn drop_cycles(
+    table: &Table,
+    pairs: &mut Pairs,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<(), Stop> {
+    let rows = Rows::of(table.versions(), pairs);
+    let circles = Components::of_rows(&rows, watch)?;
     let mut bad: HashSet<u32> = HashSet::new();
     for members in &circles.members {
         bad.insert(table.key_of(members[0]));
@@ -201,7 +211,10 @@ fn drop_cycles(table: &Table, pairs: &mut HashSet<(u32, u32)>, findings: &mut Fi
             Evidence::Versions(circle(&rows, &circles.of, members))
         });
     }
-    pairs.retain(|(before, _)| !bad.contains(&table.key_of(*before)));
+    if !bad.is_empty() {
+        pairs.retain(|(before, _)| !bad.contains(&table.key_of(*before)));
+    }
+    Ok(())
 }
 
 /// A way around among versions that all lead to each other.
@@ -219,8 +232,14 @@ fn circle(rows: &Rows, of: &[u32], members: &[u32]) -> Vec<u32> {
 }
 
 /// Finds what single reads get wrong.
-pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
+pub(crate) fn reads(
+    table: &Table,
+    writes: &Writes,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<(), Stop> {
     for txn in (0..table.len() as u32).filter(|&txn| table.status(txn) == Status::Committed) {
+        watch.round(txn)?;
         let ops = table.ops(txn);
         for (at, op) in ops
             .iter()
@@ -264,4 +283,5 @@ pub(crate) fn reads(table: &Table, writes: &Writes, findings: &mut Findings) {
             }
         }
     }
+    Ok(())
 }

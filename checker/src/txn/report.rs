@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use super::Standing;
 use super::analysis::{Analysis, Limits, analyze};
 use super::anomaly::{Anomaly, Because, Evidence, Step};
+use super::certificate::Event;
 use super::explain::explain;
 use super::level::Level;
 use super::register::Assume;
-use super::table::{Data, Header, Status, Table};
+use super::table::{Data, Header, NEVER, Status, Table};
+use super::work::{Stop, Watch};
 use crate::history::{Call, History, Op, Outcome};
 use crate::options::Options;
 use crate::verdict::{self, Report, Verdict};
@@ -35,15 +37,15 @@ impl Default for Expect {
 pub(crate) fn check(history: &History, options: &Options, data: Data) -> Report {
     let name = options.model.name();
     let started = std::time::Instant::now();
-    let table = match table_of(history, data) {
-        Ok(table) => table,
-        Err(reason) => return Report::unknown(name, reason),
-    };
     let limits = Limits {
         deadline: started.checked_add(options.budget.time),
         memory_bytes: usize::try_from(options.budget.memory_bytes).ok(),
         assume: options.transactions.assume,
         ..Limits::default()
+    };
+    let table = match table_of(history, data, limits.watch()) {
+        Ok(table) => table,
+        Err(stop) => return Report::unknown(name, stop.to_string()),
     };
     let analysis = analyze(&table, &limits);
     let mut report = judge(name, &analysis, options.transactions.level);
@@ -56,16 +58,38 @@ pub(crate) fn check(history: &History, options: &Options, data: Data) -> Report 
         report.explanation = worst.explanation.clone();
     }
     report.details = details(&analysis, options.transactions.level);
+    if report.verdict == Verdict::Invalid {
+        let cut = analysis.unknown.iter();
+        report
+            .notes
+            .extend(cut.map(|stop| format!("{stop}: there may be more that is wrong")));
+    }
+    if let Some((level, events)) = analysis.certificate.as_ref().filter(|_| options.certify) {
+        let event = |event: &Event| {
+            let (word, txn) = match *event {
+                Event::Start(txn) => ("start", txn),
+                Event::Commit(txn) => ("commit", txn),
+            };
+            json!([word, history.index(table.invoked(txn) as usize)])
+        };
+        let order: Vec<Value> = events.iter().map(event).collect();
+        report.details["certificate"] = json!({"level": level.name(), "order": order});
+    }
     report
 }
 
 /// Reads the transactions of a history.
-pub(crate) fn table_of(history: &History, data: Data) -> Result<Table, String> {
+fn table_of(history: &History, data: Data, watch: Watch) -> Result<Table, Stop> {
+    const WEIGH_EVERY: u32 = 1 << 16;
     let calls = history
         .calls()
-        .map_err(|error| format!("the history is malformed: {error}"))?;
+        .map_err(|error| Stop::Because(format!("the history is malformed: {error}")))?;
     let mut table = Table::new(data);
-    for call in calls.iter() {
+    for (round, call) in (0..).zip(calls.iter()) {
+        watch.round(round)?;
+        if round.is_multiple_of(WEIGH_EVERY) {
+            watch.memory(table.memory())?;
+        }
         let row = history.row(call.invoke as usize);
         if row.f != "txn" {
             continue;
@@ -83,27 +107,24 @@ pub(crate) fn table_of(history: &History, data: Data) -> Result<Table, String> {
         } else {
             call.invoke
         };
-        let value = history.values().json(history.row(told as usize).value);
+        let value = history
+            .values()
+            .json_bytes(history.row(told as usize).value);
         let header = Header {
             process,
             status,
             invoked: call.invoke,
             completed,
         };
-        table.push(header, value.as_bytes()).map_err(|error| {
-            format!(
-                "op {} is no transaction: {error}",
-                history.index(told as usize)
-            )
+        table.push(header, &value).map_err(|error| {
+            let op = history.index(told as usize);
+            Stop::Because(format!("op {op} is no transaction: {error}"))
         })?;
     }
     Ok(table)
 }
 
 fn judge(name: &str, analysis: &Analysis, level: Level) -> Report {
-    if let Some(reason) = &analysis.unknown {
-        return Report::unknown(name, reason.clone());
-    }
     let verdict = match analysis.standing(level) {
         Standing::Holds => Verdict::Valid,
         Standing::Violated => Verdict::Invalid,
@@ -119,9 +140,13 @@ fn judge(name: &str, analysis: &Analysis, level: Level) -> Report {
     };
     report.reason = match verdict {
         Verdict::Valid => None,
-        Verdict::Unknown => Some(format!(
-            "nothing was found against {level}, but the order of some writes is not known"
-        )),
+        Verdict::Unknown => Some(analysis.unknown.clone().unwrap_or_else(|| {
+            let undecided = analysis.undecided.iter();
+            let why = undecided.clone().find(|(other, _)| *other == level);
+            let why = why.or(undecided.clone().find(|(other, _)| other.covers(level)));
+            let why = why.map_or("a search for cycles was cut short", |(_, why)| why);
+            format!("nothing was found against {level}, but {why}")
+        })),
         Verdict::Invalid => Some(format!(
             "not {level}: the weakest level broken is {}, the strongest that may hold is {}",
             names(analysis.weakest_violated()),
@@ -176,12 +201,12 @@ fn anomalies(
                 name: kind.to_string(),
                 count: count as u64,
                 explanation: if told {
-                    explain(table, shown)
+                    explain(history, table, shown)
                 } else {
                     Vec::new()
                 },
                 ops: ops(history, table, &shown.evidence),
-                details: data(table, shown),
+                details: data(history, table, shown),
             },
         ));
     }
@@ -201,22 +226,30 @@ fn ops(history: &History, table: &Table, evidence: &Evidence) -> Vec<Op> {
         .collect()
 }
 
-/// An anomaly as data: transactions by the row of their invocation.
-fn data(table: &Table, anomaly: &Anomaly) -> Value {
+/// An anomaly as data: transactions by their ops' indexes, steps by the transactions' places.
+fn data(history: &History, table: &Table, anomaly: &Anomaly) -> Value {
     let txns = anomaly.evidence.transactions();
-    let transactions: Vec<Value> = txns
-        .iter()
-        .map(|&txn| json!({"process": table.process(txn), "invoked": table.invoked(txn)}))
-        .collect();
+    let index = |row: u32| (row != NEVER).then(|| history.index(row as usize));
+    let transaction = |&txn: &u32| {
+        json!({
+            "name": format!("T{}", name(&txns, txn).map_or(0, |at| at + 1)),
+            "process": table.process(txn),
+            "invoked": index(table.invoked(txn)),
+            "completed": index(table.completed(txn)),
+        })
+    };
+    let transactions: Vec<Value> = txns.iter().map(transaction).collect();
     let steps = match &anomaly.evidence {
         Evidence::Cycle(steps) | Evidence::Missed { path: steps, .. } => steps.as_slice(),
         _ => &[],
     };
-    let name = |txn: u32| txns.iter().position(|&other| other == txn);
     let step = |step: &Step| {
         let mut edge = because(table, step.because);
-        edge["from"] = json!(name(step.from));
-        edge["to"] = json!(name(step.to));
+        edge["from"] = json!(name(&txns, step.from));
+        edge["to"] = json!(name(&txns, step.to));
+        if let Because::Seen { reader, .. } = step.because {
+            edge["reader"] = json!(name(&txns, reader));
+        }
         edge
     };
     json!({
@@ -224,6 +257,11 @@ fn data(table: &Table, anomaly: &Anomaly) -> Value {
         "steps": steps.iter().map(step).collect::<Vec<_>>(),
         "smallest": anomaly.smallest,
     })
+}
+
+/// A transaction's place among those of an instance.
+fn name(txns: &[u32], txn: u32) -> Option<usize> {
+    txns.iter().position(|&other| other == txn)
 }
 
 fn because(table: &Table, because: Because) -> Value {
@@ -240,13 +278,8 @@ fn because(table: &Table, because: Because) -> Value {
         Because::Rw { read, after } => {
             json!({"kind": "rw", "key": key(read), "value": value(read), "next": value(after)})
         }
-        Because::Seen {
-            reader,
-            read,
-            older,
-        } => {
-            let reader = table.invoked(reader);
-            json!({"kind": "seen", "key": key(read), "value": value(older), "next": value(read), "reader": reader})
+        Because::Seen { read, older, .. } => {
+            json!({"kind": "seen", "key": key(read), "value": value(older), "next": value(read)})
         }
         Because::Process => json!({"kind": "process"}),
         Because::Realtime => json!({"kind": "realtime"}),

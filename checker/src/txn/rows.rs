@@ -27,9 +27,19 @@ impl Rows {
         Self { starts, items }
     }
 
+    /// Bytes that so many rows and items take.
+    pub(crate) fn bytes(rows: usize, items: usize) -> usize {
+        size_of::<u32>() * (2 * (rows + 1) + items)
+    }
+
     /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// The number of items.
+    pub(crate) fn items(&self) -> usize {
+        self.items.len()
     }
 
     /// The items of a row.

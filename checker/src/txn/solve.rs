@@ -5,17 +5,18 @@
 //! (only an anti-dependency lets the reader's start stand before the writer's commit, and no more);
 //! two writes of one key whose order is open are a choice, see [`polygraph`](super::polygraph).
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::anomaly::{Findings, Kind as Anomaly};
 use super::certificate::{Event, replays};
 use super::graph::{Edge, Graph};
 use super::level::Level;
-use super::polygraph::{Choice, Solved, solve};
+use super::polygraph::{Link, Pairs, Solved, solve};
 use super::register::{self, Assume};
+use super::rows::Rows;
 use super::table::{Data, Kind, Status};
 use super::witness::Witness;
-use super::work::Work;
+use super::work::{Stop, Watch, Work};
 use super::writes::Writes;
 
 /// The levels that a search can decide, stronger ones first.
@@ -32,7 +33,8 @@ pub(crate) const SEARCHED: [Level; 6] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Edges followed.
-    pub(crate) work: Work,
+    pub(crate) work: u64,
+    pub(crate) watch: Watch,
     /// Pairs of writes whose order is open.
     pub(crate) choices: usize,
 }
@@ -43,13 +45,14 @@ pub(crate) enum Searched {
     Proven(Vec<Event>),
     /// The level does not hold.
     Refuted,
-    /// The bounds were reached first.
-    Exhausted,
+    /// It could not be decided, because of this.
+    Exhausted(String),
 }
 
 /// Looks for an order of the transactions that satisfies a level.
-pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Searched {
+pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Result<Searched, Stop> {
     let Witness { table, writes, .. } = witness;
+    let watch = bounds.watch;
     let real_time = level.covers(Level::StrongSnapshotIsolation);
     let sessions = level.covers(Level::StrongSessionSnapshotIsolation);
     let assume = Assume {
@@ -61,14 +64,16 @@ pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Searched
         Data::Lists => witness.order,
         Data::Registers => {
             let mut findings = Findings::default();
-            better = register::order(table, writes, assume, &mut findings);
+            better = register::order(table, writes, assume, &mut findings, watch)?;
             if findings.has(Anomaly::CyclicVersions) {
-                return Searched::Refuted;
+                return Ok(Searched::Refuted);
             }
             &better
         }
     };
-    let graph = Graph::of(table, writes, order);
+    let watch = watch.holding(order.memory())?;
+    let graph = Graph::of(table, writes, order, watch)?;
+    let watch = watch.holding(graph.memory())?;
     let points = Points {
         snapshots: !level.covers(Level::Serializable),
     };
@@ -78,26 +83,44 @@ pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Searched
         _ => true,
     });
     let witness = Witness { order, ..witness };
-    let Some(choices) = Open::of(witness, real_time).choices(points, bounds.choices) else {
-        return Searched::Exhausted;
+    let nodes = points.count(graph.len());
+    let watch = watch.holding(edges.len() * EDGE_BYTES + nodes * NODE_BYTES)?;
+    let most = bounds.choices.min(watch.free() / PAIR_BYTES);
+    let Some(open) = Open::of(witness, points, real_time, most, watch)? else {
+        return Ok(Searched::Exhausted(format!(
+            "the order of more than {most} pairs of writes is open"
+        )));
     };
-    match solve(points.count(graph.len()), &edges, &choices, bounds.work) {
-        Solved::Order(order) => {
-            let events = points.events(&order, &graph, writes);
-            if replays(table, writes, &events, level) {
-                Searched::Proven(events)
-            } else {
-                debug_assert!(
-                    false,
-                    "an order was found that does not explain the history"
-                );
-                Searched::Exhausted
+    Ok(
+        match solve(nodes, &edges, &open, Work::new(bounds.work, watch)) {
+            Solved::Order(order) => {
+                let events = points.events(&order, &graph, writes);
+                if replays(table, writes, &events, level, watch)? {
+                    Searched::Proven(events)
+                } else {
+                    let fault = "an order was found that does not replay: a fault of the checker";
+                    debug_assert!(false, "{fault}");
+                    Searched::Exhausted(fault.into())
+                }
             }
-        }
-        Solved::None => Searched::Refuted,
-        Solved::Exhausted => Searched::Exhausted,
-    }
+            Solved::None => Searched::Refuted,
+            Solved::Exhausted => {
+                watch.time()?;
+                Searched::Exhausted(format!(
+                    "the order of {} pairs of writes is open, and {} steps of search did not settle it",
+                    open.len(),
+                    bounds.work
+                ))
+            }
+        },
+    )
 }
+
+/// What the search holds, roughly: of each edge twice in rows and once in pairs, of each node its
+/// places and marks, of each pair itself, its choice and its edges.
+const EDGE_BYTES: usize = 24;
+const NODE_BYTES: usize = 48;
+const PAIR_BYTES: usize = 80;
 
 /// How nodes of the dependency graph become points of the order.
 #[derive(Clone, Copy)]
@@ -167,141 +190,170 @@ impl Points {
     }
 }
 
-/// A write that others of its key may come before or after.
+/// A write that others of its key may come before or after: the last of its transaction.
 struct Write {
     version: u32,
+    writer: u32,
     /// When the first that wrote or read it had ended, and when the last began.
     first_end: u32,
     last_begin: u32,
-    readers: Vec<u32>,
 }
 
-/// The last writes of each transaction and key, by key.
-struct Open<'a> {
-    witness: Witness<'a>,
-    real_time: bool,
-    keys: Vec<Vec<Write>>,
+/// The pairs of writes whose order is open.
+struct Open {
+    points: Points,
+    writes: Vec<Write>,
+    /// Who read each of the writes.
+    readers: Rows,
+    pairs: Vec<(u32, u32)>,
 }
 
-impl<'a> Open<'a> {
-    fn of(witness: Witness<'a>, real_time: bool) -> Self {
-        let Witness { table, writes, .. } = witness;
-        let mut keys: Vec<Vec<Write>> = Vec::new();
-        keys.resize_with(table.keys(), Vec::new);
-        let mut places: HashMap<u32, usize> = HashMap::new();
-        let live = || (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
-        for txn in live() {
-            for op in table.ops(txn) {
-                let Some(version) = op.written() else {
-                    continue;
-                };
-                let listed = table.data() == Data::Lists && table.is_listed(version);
-                if writes.is_intermediate(version) || listed {
-                    continue;
-                }
-                let of_key = &mut keys[op.key as usize];
-                places.insert(version, of_key.len());
-                let (first_end, last_begin) = (table.completed(txn), table.invoked(txn));
-                of_key.push(Write {
-                    version,
-                    first_end,
-                    last_begin,
-                    readers: Vec::new(),
-                });
-            }
-        }
-        for txn in live().filter(|&txn| table.status(txn) == Status::Committed) {
-            for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
-                let Some(&place) = places.get(&table.observed(*op)) else {
-                    continue;
-                };
-                let write = &mut keys[op.key as usize][place];
-                write.first_end = write.first_end.min(table.completed(txn));
-                write.last_begin = write.last_begin.max(table.invoked(txn));
-                write.readers.push(txn);
-            }
-        }
-        Self {
-            witness,
-            real_time,
-            keys,
-        }
+impl Pairs for Open {
+    fn len(&self) -> usize {
+        self.pairs.len()
     }
 
-    /// The pairs whose order is open. None when there are more than `most`.
-    fn choices(mut self, points: Points, most: usize) -> Option<Vec<Choice>> {
-        let mut choices = Vec::new();
-        for mut writes in std::mem::take(&mut self.keys) {
-            writes.sort_unstable_by_key(|write| write.last_begin);
-            let known = if self.real_time {
-                None
-            } else {
-                Some(self.later(&writes, most)?)
-            };
-            let mut near: Vec<usize> = Vec::new();
-            for second in 0..writes.len() {
-                if self.real_time {
-                    // Whoever had ended before this one was last met is known to be earlier.
-                    near.retain(|&first| writes[first].first_end >= writes[second].last_begin);
-                }
-                for &first in &near {
-                    let is_known = |a: usize, b: usize| {
-                        known
-                            .as_ref()
-                            .is_some_and(|later| later[a].contains(&writes[b].version))
-                    };
-                    if is_known(first, second) || is_known(second, first) {
-                        continue;
-                    }
-                    if choices.len() == most {
-                        return None;
-                    }
-                    choices.push(self.choice(&writes[first], &writes[second], points));
-                }
-                near.push(second);
+    fn links(&self, pair: usize, second_first: bool, each: &mut dyn FnMut(Link)) {
+        let (mut first, mut second) = self.pairs[pair];
+        if second_first {
+            (first, second) = (second, first);
+        }
+        let writer = |write: u32| self.writes[write as usize].writer;
+        let (one, other) = (writer(first), writer(second));
+        each(self.points.before(one, other));
+        for &reader in self.readers.row(first) {
+            if reader != other && reader != one {
+                each(self.points.anti(reader, other));
             }
         }
-        Some(choices)
     }
+}
 
-    fn choice(&self, first: &Write, second: &Write, points: Points) -> Choice {
-        let side = |first: &Write, second: &Write| {
-            let writer = |write: &Write| {
-                self.witness
-                    .writes
-                    .writer(write.version)
-                    .expect("a write has a writer")
-            };
-            let (one, other) = (writer(first), writer(second));
-            let readers = first
-                .readers
-                .iter()
-                .filter(|&&reader| reader != other && reader != one);
-            let mut links = vec![points.before(one, other)];
-            links.extend(readers.map(|&reader| points.anti(reader, other)));
-            links
+impl Open {
+    /// The open pairs, in order of time. None when there are more than `most`.
+    fn of(
+        witness: Witness,
+        points: Points,
+        real_time: bool,
+        most: usize,
+        watch: Watch,
+    ) -> Result<Option<Self>, Stop> {
+        let (writes, readers) = last_writes(witness);
+        let mut open = Self {
+            points,
+            readers: Rows::of(writes.len(), &readers),
+            writes,
+            pairs: Vec::new(),
         };
-        Choice {
-            either: side(first, second),
-            or: side(second, first),
+        let mut keys: Vec<Vec<u32>> = vec![Vec::new(); witness.table.keys()];
+        for (place, write) in open.writes.iter().enumerate() {
+            keys[witness.table.key_of(write.version) as usize].push(place as u32);
         }
+        for (key, mut places) in keys.into_iter().enumerate() {
+            watch.round(key as u32)?;
+            places.sort_unstable_by_key(|&place| open.writes[place as usize].last_begin);
+            let fits = if real_time {
+                open.near(&places, most)
+            } else {
+                open.unordered(&places, witness.order, most)
+            };
+            if fits.is_none() {
+                return Ok(None);
+            }
+        }
+        let when = |&(_, second): &(u32, u32)| open.writes[second as usize].last_begin;
+        open.pairs.sort_by_key(when);
+        Ok(Some(open))
     }
 
-    /// For each write the versions that are known to be later. None when that takes more than some
-    /// multiple of `most` steps.
-    fn later(&self, writes: &[Write], most: usize) -> Option<Vec<HashSet<u32>>> {
-        if writes.len().checked_mul(writes.len())? > most.saturating_mul(4) {
+    fn push(&mut self, first: u32, second: u32, most: usize) -> Option<()> {
+        self.pairs.push((first, second));
+        (self.pairs.len() <= most).then_some(())
+    }
+
+    /// The pairs of one key that real time leaves open: whoever had ended before another was last met
+    /// is known to be earlier.
+    fn near(&mut self, places: &[u32], most: usize) -> Option<()> {
+        let mut near: Vec<u32> = Vec::new();
+        for &second in places {
+            let began = self.writes[second as usize].last_begin;
+            near.retain(|&first| self.writes[first as usize].first_end >= began);
+            for &first in &near {
+                self.push(first, second, most)?;
+            }
+            near.push(second);
+        }
+        Some(())
+    }
+
+    /// The pairs of one key of which neither is known to be later.
+    fn unordered(&mut self, places: &[u32], order: &Rows, most: usize) -> Option<()> {
+        if places.len().checked_mul(places.len())? > most.saturating_mul(4) {
             return None;
         }
-        let later = |write: &Write| {
-            let mut seen = HashSet::new();
-            let mut stack = vec![write.version];
-            while let Some(at) = stack.pop() {
-                let next = self.witness.order.row(at).iter();
-                stack.extend(next.filter(|next| seen.insert(**next)));
-            }
-            seen
-        };
-        Some(writes.iter().map(later).collect())
+        let known: Vec<HashSet<u32>> = places
+            .iter()
+            .map(|&place| later(self.writes[place as usize].version, order))
+            .collect();
+        let version = |at: usize| self.writes[places[at] as usize].version;
+        let mut open = Vec::new();
+        for second in 0..places.len() {
+            let is_open = |first: &usize| {
+                !known[*first].contains(&version(second))
+                    && !known[second].contains(&version(*first))
+            };
+            open.extend((0..second).filter(is_open).map(|first| (first, second)));
+        }
+        for (first, second) in open {
+            self.push(places[first], places[second], most)?;
+        }
+        Some(())
     }
+}
+
+/// The versions that are known to be later than one.
+fn later(version: u32, order: &Rows) -> HashSet<u32> {
+    let mut seen = HashSet::new();
+    let mut stack = vec![version];
+    while let Some(at) = stack.pop() {
+        let next = order.row(at).iter();
+        stack.extend(next.filter(|next| seen.insert(**next)));
+    }
+    seen
+}
+
+/// The writes whose place is open, and pairs of (write, reader).
+fn last_writes(witness: Witness) -> (Vec<Write>, Vec<(u32, u32)>) {
+    const NOWHERE: u32 = u32::MAX;
+    let Witness { table, writes, .. } = witness;
+    let mut found: Vec<Write> = Vec::new();
+    let mut places = vec![NOWHERE; table.versions()];
+    let live = || (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
+    for txn in live() {
+        for version in table.ops(txn).iter().filter_map(|op| op.written()) {
+            let listed = table.data() == Data::Lists && table.is_listed(version);
+            if writes.is_intermediate(version) || listed {
+                continue;
+            }
+            places[version as usize] = found.len() as u32;
+            found.push(Write {
+                version,
+                writer: txn,
+                first_end: table.completed(txn),
+                last_begin: table.invoked(txn),
+            });
+        }
+    }
+    let mut readers = Vec::new();
+    for txn in live().filter(|&txn| table.status(txn) == Status::Committed) {
+        for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
+            let place = places[table.observed(*op) as usize];
+            if let Some(write) = found.get_mut(place as usize) {
+                write.first_end = write.first_end.min(table.completed(txn));
+                write.last_begin = write.last_begin.max(table.invoked(txn));
+                readers.push((place, txn));
+            }
+        }
+    }
+    (found, readers)
 }

@@ -6,6 +6,7 @@ use super::component::{Components, cycle_without_adjacent_rw};
 use super::graph::{Graph, Mask};
 use super::level::{Level, forbidden_by};
 use super::table::Data;
+use super::work::{Stop, Watch};
 
 /// Whether a level was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +20,18 @@ pub enum Standing {
 }
 
 /// What is known beside the anomalies.
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// Levels that are broken, whether or not an anomaly could be shown.
     pub(crate) broken: Vec<Level>,
     /// Levels of which there is a proof.
     pub(crate) proven: Vec<Level>,
+    /// Whether the analysis came to its end: otherwise nothing is known to hold.
+    pub(crate) done: bool,
+    /// Whether the order of every key's versions is known.
+    pub(crate) order: bool,
     /// Whether the dependencies that are known have no cycle.
     pub(crate) no_cycle: bool,
     /// Whether the order of some writes is open.
@@ -46,7 +53,7 @@ impl Known {
                 .any(|(kind, _)| forbidden_in(*kind, data).contains(&level));
             let standing = if forbidden || weaker_broken || self.broken.contains(&level) {
                 Standing::Violated
-            } else if self.holds(level, analysis) {
+            } else if self.done && self.holds(level, analysis) {
                 Standing::Holds
             } else {
                 Standing::Open
@@ -63,7 +70,7 @@ impl Known {
                 .exhausted
                 .contains(&Kind::Cycle(shape, Order::Data))
         };
-        let known = analysis.order_known;
+        let known = self.order;
         if (known && self.no_cycle) || self.proven.iter().any(|proven| proven.covers(level)) {
             return true;
         }
@@ -72,14 +79,14 @@ impl Known {
             Level::ReadUncommitted
             | Level::ReadCommitted
             | Level::MonotonicAtomicView
-            | Level::ReadAtomic
-            | Level::CursorStability => true,
+            | Level::ReadAtomic => true,
             Level::Causal => self.causal,
-            Level::ConsistentView => known && !exhausted(Shape::GSingle),
+            Level::ConsistentView => known && !self.branches && !exhausted(Shape::GSingle),
             Level::SnapshotIsolation
             | Level::StrongSessionSnapshotIsolation
             | Level::StrongSnapshotIsolation => known && !self.branches,
-            Level::RepeatableRead
+            Level::CursorStability
+            | Level::RepeatableRead
             | Level::Serializable
             | Level::StrongSessionSerializable
             | Level::StrictSerializable => known,
@@ -97,7 +104,12 @@ fn forbidden_in(kind: Kind, data: Data) -> &'static [Level] {
 }
 
 /// The levels that some cycle breaks, each decided exactly in one pass.
-pub(crate) fn broken_by_cycles(graph: &Graph, all: &Components, data: Data) -> Vec<Level> {
+pub(crate) fn broken_by_cycles(
+    graph: &Graph,
+    all: &Components,
+    data: Data,
+    watch: Watch,
+) -> Result<Vec<Level>, Stop> {
     use Level::{
         Causal, ReadCommitted, ReadUncommitted, RepeatableRead, Serializable, SnapshotIsolation,
         StrictSerializable, StrongSessionSerializable, StrongSessionSnapshotIsolation,
@@ -105,9 +117,9 @@ pub(crate) fn broken_by_cycles(graph: &Graph, all: &Components, data: Data) -> V
     };
     let mut broken = Vec::new();
     if all.is_empty() {
-        return broken;
+        return Ok(broken);
     }
-    if data == Data::Lists && !all.within(graph, Mask::WW).is_empty() {
+    if data == Data::Lists && !all.within(graph, Mask::WW, watch)?.is_empty() {
         broken.push(ReadUncommitted);
     }
     let sessions = Mask::PROCESS;
@@ -119,7 +131,7 @@ pub(crate) fn broken_by_cycles(graph: &Graph, all: &Components, data: Data) -> V
         (Mask::DATA.and(sessions), &[StrongSessionSerializable]),
         (Mask::DATA.and(real_time), &[StrictSerializable]),
     ] {
-        if !all.within(graph, mask).is_empty() {
+        if !all.within(graph, mask, watch)?.is_empty() {
             broken.extend_from_slice(levels);
         }
     }
@@ -128,9 +140,9 @@ pub(crate) fn broken_by_cycles(graph: &Graph, all: &Components, data: Data) -> V
         (Mask::WRITES.and(sessions), StrongSessionSnapshotIsolation),
         (Mask::WRITES.and(real_time), StrongSnapshotIsolation),
     ] {
-        if cycle_without_adjacent_rw(graph, all, mask) {
+        if cycle_without_adjacent_rw(graph, all, mask, watch)? {
             broken.push(level);
         }
     }
-    broken
+    Ok(broken)
 }

@@ -158,6 +158,10 @@ impl Table {
                 let inside = cursor.list()?;
                 self.lists.read(key, inside, &mut self.values)?
             }
+            Kind::Write if self.data == Data::Registers && cursor.peek() == b'n' => {
+                return cursor
+                    .expected("a value: null is what a register holds before it is written");
+            }
             Kind::Write | Kind::Read => self.values.intern(key, cursor.value()?),
         };
         self.ops.push(MicroOp { kind, key, value });

@@ -17,11 +17,12 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::anomaly::{Because, Evidence, Findings, Kind, Step};
-use super::component::{Components, tarjan};
+use super::component::Components;
 use super::graph::{Edge, Graph, Mask};
 use super::rows::Rows;
 use super::table::{Data, Kind as Op, Table};
 use super::witness::Witness;
+use super::work::{Stop, Watch};
 
 /// A visible write and the read that it binds.
 #[derive(Clone, Copy, Debug)]
@@ -37,34 +38,23 @@ struct Seen {
 pub(crate) struct Visibility<'a> {
     pub(crate) witness: Witness<'a>,
     pub(crate) graph: &'a Graph,
+    pub(crate) watch: Watch,
 }
 
 impl Visibility<'_> {
-    /// Finds what breaks the three levels. `clocks_max` bounds the memory of the clocks, in bytes;
-    /// the answer is false when that was too little to decide causal consistency.
-    pub(crate) fn run(&self, clocks_max: usize, findings: &mut Findings) -> bool {
-        self.judge(
-            Kind::NonMonotonicView,
-            self.read_from(true),
-            Mask::WR,
-            findings,
-        );
-        self.judge(
-            Kind::FracturedRead,
-            self.read_from(false),
-            Mask::WR,
-            findings,
-        );
-        let Some(seen) = self.depended_on(clocks_max) else {
-            return false;
+    /// Finds what breaks the three levels. The answer is false when there is too little memory to
+    /// decide causal consistency.
+    pub(crate) fn run(&self, findings: &mut Findings) -> Result<bool, Stop> {
+        let earlier = self.read_from(true)?;
+        self.judge(Kind::NonMonotonicView, earlier, Mask::WR, findings)?;
+        let anywhere = self.read_from(false)?;
+        self.judge(Kind::FracturedRead, anywhere, Mask::WR, findings)?;
+        let Some(seen) = self.depended_on()? else {
+            return Ok(false);
         };
-        self.judge(
-            Kind::CausalityViolation,
-            seen,
-            Mask::WR.and(Mask::PROCESS),
-            findings,
-        );
-        true
+        let through = Mask::WR.and(Mask::PROCESS);
+        self.judge(Kind::CausalityViolation, seen, through, findings)?;
+        Ok(true)
     }
 
     fn table(&self) -> &Table {
@@ -91,10 +81,11 @@ impl Visibility<'_> {
     }
 
     /// What is visible by reading from it, anywhere in the transaction or only `earlier`.
-    fn read_from(&self, earlier: bool) -> Vec<Seen> {
+    fn read_from(&self, earlier: bool) -> Result<Vec<Seen>, Stop> {
         let mut seen = Vec::new();
         let mut sources: Vec<(usize, u32)> = Vec::new();
         for reader in self.live() {
+            self.watch.round(reader)?;
             sources.clear();
             sources.extend(self.reads(reader).filter_map(|(at, _, version)| {
                 self.witness
@@ -117,7 +108,7 @@ impl Visibility<'_> {
                 }
             }
         }
-        seen
+        Ok(seen)
     }
 
     /// Keeps what says something: another version than the one read, and not known to be earlier.
@@ -149,7 +140,13 @@ impl Visibility<'_> {
         }
     }
 
-    fn judge(&self, kind: Kind, seen: Vec<Seen>, through: Mask, findings: &mut Findings) {
+    fn judge(
+        &self,
+        kind: Kind,
+        seen: Vec<Seen>,
+        through: Mask,
+        findings: &mut Findings,
+    ) -> Result<(), Stop> {
         let initial = |seen: &Seen| self.table().is_initial(seen.version);
         let (at_once, edges): (Vec<Seen>, Vec<Seen>) = match self.table().data() {
             Data::Lists => (seen, Vec::new()),
@@ -168,16 +165,20 @@ impl Visibility<'_> {
                 ),
             });
         }
-        if let Some(steps) = self.circle(&edges, through.and(Mask::WW)) {
+        if let Some(steps) = self.circle(&edges, through.and(Mask::WW))? {
             findings.add(kind, || Evidence::Cycle(steps));
         }
+        Ok(())
     }
 
     /// A circle among "the visible writer is before the one that was read" and the graph's edges.
-    fn circle(&self, seen: &[Seen], through: Mask) -> Option<Vec<Step>> {
+    fn circle(&self, seen: &[Seen], through: Mask) -> Result<Option<Vec<Step>>, Stop> {
         if seen.is_empty() {
-            return None;
+            return Ok(None);
         }
+        let (links, nodes) = (self.graph.links() + seen.len(), self.graph.len());
+        self.watch
+            .memory(links * size_of::<(u32, u32)>() + Rows::bytes(nodes, links))?;
         let writer = |version| {
             self.witness
                 .writes
@@ -196,27 +197,19 @@ impl Visibility<'_> {
             .collect();
         pairs.extend(seen.iter().map(edge));
         let rows = Rows::of(self.graph.len(), &pairs);
-        let next = |node: u32, at: &mut u32| {
-            (*at < rows.span(node).1).then(|| {
-                *at += 1;
-                rows.item(*at - 1)
-            })
+        let parts = Components::of_rows(&rows, self.watch)?;
+        let Some(&start) = parts.members.first().map(|members| &members[0]) else {
+            return Ok(None);
         };
-        let parts = tarjan(
-            rows.len(),
-            0..rows.len() as u32,
-            |node| rows.span(node).0,
-            next,
-        );
-        let start = parts.members.first()?[0];
         let within = parts.of[start as usize];
         let way = shortest(start, start, |node| {
             let next = rows.row(node).iter().copied();
             next.filter(|&to| parts.of[to as usize] == within).collect()
-        })?;
+        });
+        let way = way.expect("in a component there is a way around");
         let because: HashMap<(u32, u32), Seen> =
             seen.iter().map(|seen| (edge(seen), *seen)).collect();
-        Some(self.told(&way, through, &because))
+        Ok(Some(self.told(&way, through, &because)))
     }
 
     /// The way from one transaction to another, told step by step.
@@ -256,11 +249,14 @@ impl Visibility<'_> {
         txns.windows(2).map(step).collect()
     }
 
-    /// What is visible by dependency. None when the clocks would take more than `clocks_max` bytes.
-    fn depended_on(&self, clocks_max: usize) -> Option<Vec<Seen>> {
-        let clocks = Clocks::of(self, clocks_max)?;
+    /// What is visible by dependency. None when there is no memory for the clocks.
+    fn depended_on(&self) -> Result<Option<Vec<Seen>>, Stop> {
+        let Some(clocks) = Clocks::of(self)? else {
+            return Ok(None);
+        };
         let mut seen = Vec::new();
         for reader in self.live() {
+            self.watch.round(reader)?;
             for (_, key, version) in self.reads(reader) {
                 let Some(sessions) = clocks.writers.get(&key) else {
                     continue;
@@ -283,7 +279,7 @@ impl Visibility<'_> {
                 }
             }
         }
-        Some(seen)
+        Ok(Some(seen))
     }
 }
 
@@ -327,7 +323,8 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn of(visibility: &Visibility, bytes_max: usize) -> Option<Self> {
+    /// None when there is no memory for them.
+    fn of(visibility: &Visibility) -> Result<Option<Self>, Stop> {
         let table = visibility.table();
         let mut numbers: HashMap<u32, (u32, u32)> = HashMap::new(); // process: session, length
         let mut places: Vec<(u32, u32)> = vec![(0, 0); table.len()];
@@ -338,8 +335,9 @@ impl Clocks {
             *length += 1;
         }
         let sessions = numbers.len();
-        if table.len().checked_mul(sessions)?.checked_mul(4)? > bytes_max {
-            return None;
+        let bytes = table.len().saturating_mul(sessions).saturating_mul(4);
+        if visibility.watch.memory(bytes).is_err() {
+            return Ok(None);
         }
         let mut clocks = Self {
             sessions,
@@ -348,9 +346,10 @@ impl Clocks {
         };
         clocks.enter_writers(visibility, &places);
         let through = Mask::WR.and(Mask::PROCESS);
-        let order = Components::of(visibility.graph, through).finished;
+        let order = Components::of(visibility.graph, through, visibility.watch)?.finished;
         let txns = visibility.graph.txns;
-        for &txn in order.iter().rev().filter(|&&node| node < txns) {
+        for (round, &txn) in order.iter().rev().filter(|&&node| node < txns).enumerate() {
+            visibility.watch.round(round as u32)?;
             let (session, place) = places[txn as usize];
             let own = txn as usize * sessions;
             for (_, to) in visibility
@@ -367,10 +366,11 @@ impl Clocks {
                 *count = (*count).max(place + 1);
             }
         }
-        Some(clocks)
+        Ok(Some(clocks))
     }
 
     fn enter_writers(&mut self, visibility: &Visibility, places: &[(u32, u32)]) {
+        let mut found: HashMap<(u32, u32), usize> = HashMap::new(); // by key and session
         for txn in visibility.live() {
             let (session, place) = places[txn as usize];
             let mut keys = HashSet::new();
@@ -384,10 +384,11 @@ impl Clocks {
                     continue;
                 }
                 let sessions = self.writers.entry(op.key).or_default();
-                match sessions.iter_mut().find(|(other, _)| *other == session) {
-                    Some((_, writers)) => writers.push((place, txn)),
-                    None => sessions.push((session, vec![(place, txn)])),
+                let at = *found.entry((op.key, session)).or_insert(sessions.len());
+                if at == sessions.len() {
+                    sessions.push((session, Vec::new()));
                 }
+                sessions[at].1.push((place, txn));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Who wrote which version, and which transactions took effect.
 
 use super::table::{Kind, Status, Table};
+use super::work::{Stop, Watch};
 
 /// Nobody: no transaction wrote this version.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -17,7 +18,7 @@ pub(crate) struct Writes {
 
 impl Writes {
     /// Finds every version's writer, and which transactions of unknown outcome were seen to happen.
-    pub(crate) fn of(table: &Table) -> Self {
+    pub(crate) fn of(table: &Table, watch: Watch) -> Result<Self, Stop> {
         let mut writes = Self {
             writer: vec![NOBODY; table.versions()],
             intermediate: vec![false; table.versions()],
@@ -25,11 +26,17 @@ impl Writes {
             ambiguous: Vec::new(),
         };
         for txn in 0..table.len() as u32 {
+            watch.round(txn)?;
             writes.live[txn as usize] = table.status(txn) == Status::Committed;
             writes.enter(table, txn);
         }
-        writes.revive(table);
-        writes
+        writes.revive(table, watch)?;
+        Ok(writes)
+    }
+
+    /// Bytes that the writers of a table take.
+    pub(crate) fn bytes(table: &Table) -> usize {
+        5 * table.versions() + table.len()
     }
 
     fn enter(&mut self, table: &Table, txn: u32) {
@@ -50,7 +57,7 @@ impl Writes {
     }
 
     /// A transaction of unknown outcome whose write was read did happen.
-    fn revive(&mut self, table: &Table) {
+    fn revive(&mut self, table: &Table, watch: Watch) -> Result<(), Stop> {
         let mut see = |version: u32| {
             let writer = self.writer[version as usize];
             if writer != NOBODY && table.status(writer) == Status::Unknown {
@@ -66,6 +73,7 @@ impl Writes {
                 .for_each(&mut see);
         }
         for txn in 0..table.len() as u32 {
+            watch.round(txn)?;
             for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
                 if table.fits(*op) {
                     see(table.observed(*op));
@@ -74,6 +82,7 @@ impl Writes {
                 }
             }
         }
+        Ok(())
     }
 
     /// The transaction that wrote a version, if any did or tried to.

@@ -194,7 +194,7 @@ impl Twin<'_> {
             .collect();
         let place = |txn: usize| order.iter().position(|&other| other == txn);
         // For each transaction its reads of others: (micro-op, key, writer).
-        let mut reads: Vec<Vec<(usize, usize, Option<usize>)>> = vec![Vec::new(); self.txns.len()];
+        let mut reads: Vec<Vec<Read>> = vec![Vec::new(); self.txns.len()];
         for &txn in order
             .iter()
             .filter(|&&txn| self.txns[txn].status == Status::Committed)
@@ -226,6 +226,11 @@ impl Twin<'_> {
                 reads[txn].push((at, *key, Some(writer)));
             }
         }
+        match level {
+            Level::CursorStability => return self.loses_no_update(order, &reads),
+            Level::ConsistentView => return self.sees_no_skew(order, &reads),
+            _ => {}
+        }
         let visible = self.visible(level, order, &reads);
         order.iter().all(|&txn| {
             reads[txn].iter().all(|&(at, key, writer)| {
@@ -240,12 +245,58 @@ impl Twin<'_> {
         })
     }
 
+    /// Whether no write stands between what a transaction read of a key and what it then wrote.
+    fn loses_no_update(&self, order: &[usize], reads: &[Vec<Read>]) -> bool {
+        let place = |txn: usize| order.iter().position(|&other| other == txn);
+        order.iter().all(|&txn| {
+            reads[txn].iter().all(|&(at, key, writer)| {
+                let writes = |op: &Op| matches!(op, Op::Write(other, _) if *other == key);
+                let ops = &self.txns[txn].ops;
+                // Reads after its own write are not reads of others.
+                !ops[at..].iter().any(writes)
+                    || order.iter().all(|&other| {
+                        self.txns[other].writes(key).is_empty()
+                            || other == txn
+                            || place(other) > place(txn)
+                            || writer.is_some_and(|writer| place(other) <= place(writer))
+                    })
+            })
+        })
+    }
+
+    /// Whether no cycle of dependencies has exactly one anti-dependency.
+    fn sees_no_skew(&self, order: &[usize], reads: &[Vec<Read>]) -> bool {
+        let n = self.txns.len();
+        let place = |txn: usize| order.iter().position(|&other| other == txn);
+        let mut past = vec![vec![false; n]; n];
+        for &a in order {
+            for &b in order {
+                let both = |key| {
+                    !self.txns[a].writes(key).is_empty() && !self.txns[b].writes(key).is_empty()
+                };
+                past[a][b] = (place(a) < place(b) && (0..KEYS).any(both))
+                    || reads[b].iter().any(|(.., writer)| *writer == Some(a));
+            }
+        }
+        close(&mut past);
+        order.iter().all(|&txn| {
+            reads[txn].iter().all(|&(_, key, writer)| {
+                order.iter().all(|&other| {
+                    let overwrote = !self.txns[other].writes(key).is_empty()
+                        && other != txn
+                        && writer.is_none_or(|writer| place(other) > place(writer));
+                    !overwrote || !past[other][txn]
+                })
+            })
+        })
+    }
+
     /// Whether a transaction is visible to a read (a micro-op) of another.
     fn visible<'b>(
         &'b self,
         level: Level,
         order: &'b [usize],
-        reads: &'b [Vec<(usize, usize, Option<usize>)>],
+        reads: &'b [Vec<Read>],
     ) -> impl Fn(usize, usize, usize) -> bool + 'b {
         let n = self.txns.len();
         let mut past = vec![vec![false; n]; n];
@@ -255,13 +306,7 @@ impl Twin<'_> {
                     || reads[b].iter().any(|(.., writer)| *writer == Some(a));
             }
         }
-        for via in 0..n {
-            for a in 0..n {
-                for b in 0..n {
-                    past[a][b] |= past[a][via] && past[via][b];
-                }
-            }
-        }
+        close(&mut past);
         move |other, txn, at| {
             let mut sources = reads[txn]
                 .iter()
@@ -275,13 +320,15 @@ impl Twin<'_> {
         }
     }
 
-    /// What the definitions say of a level; none where they are the engine's own.
-    pub(super) fn level(&self, level: Level) -> Option<bool> {
-        Some(match level {
+    /// What the definitions say of a level.
+    pub(super) fn level(&self, level: Level) -> bool {
+        match level {
             Level::ReadUncommitted
             | Level::ReadCommitted
             | Level::MonotonicAtomicView
             | Level::ReadAtomic
+            | Level::CursorStability
+            | Level::ConsistentView
             | Level::Causal => self.weak(level),
             Level::SnapshotIsolation => self.snapshots(FREE),
             Level::StrongSessionSnapshotIsolation => self.snapshots(SESSIONS),
@@ -289,8 +336,22 @@ impl Twin<'_> {
             Level::RepeatableRead | Level::Serializable => self.serial(FREE),
             Level::StrongSessionSerializable => self.serial(SESSIONS),
             Level::StrictSerializable => self.serial(REAL_TIME),
-            Level::CursorStability | Level::ConsistentView => return None,
-        })
+        }
+    }
+}
+
+/// A read of what another transaction wrote: its place, the key, the writer.
+type Read = (usize, usize, Option<usize>);
+
+/// Adds to a relation what follows from it.
+fn close(past: &mut [Vec<bool>]) {
+    let n = past.len();
+    for via in 0..n {
+        for a in 0..n {
+            for b in 0..n {
+                past[a][b] |= past[a][via] && past[via][b];
+            }
+        }
     }
 }
 

@@ -1,0 +1,86 @@
+//! The speed table of `TRANSACTIONS.md`: a million transactions, read and judged.
+//!
+//! `cargo bench -p ordeal-checker --bench transactions` · a row alone: `… -- 'list-append'`
+
+use std::cell::LazyCell;
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ordeal_checker::history::{History, jsonl};
+use ordeal_checker::txn::generate::{Plan, generate};
+use ordeal_checker::txn::level::Level;
+use ordeal_checker::txn::{Data, Expect};
+use ordeal_checker::{Model, Options, Verdict, check};
+
+const TRANSACTIONS: usize = 1_000_000;
+
+/// Thirty clients, a hundred keys at a time, 3 to 5 steps, half of them reads.
+fn plan(data: Data) -> Plan {
+    Plan {
+        keys: 100,
+        processes: 30,
+        ..Plan::new(data, TRANSACTIONS, 1)
+    }
+}
+
+fn text(plan: &Plan) -> Vec<u8> {
+    let mut text = Vec::new();
+    generate(plan, |op| {
+        serde_json::to_writer(&mut text, &op).expect("memory takes it");
+        text.push(b'\n');
+    });
+    text
+}
+
+fn read(text: &[u8]) -> History {
+    jsonl::read(text).expect("it was written by us")
+}
+
+fn options(model: Model, level: Level) -> Options {
+    let mut options = Options::new(model);
+    options.transactions = Expect {
+        level,
+        ..Expect::default()
+    };
+    options
+}
+
+fn million(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("transactions");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_secs(10));
+    let strict = Level::StrictSerializable;
+    let weak = [Level::ReadCommitted, Level::ReadAtomic, Level::Causal];
+    for (name, model, data, levels) in [
+        ("list-append", Model::ListAppend, Data::Lists, &[strict][..]),
+        ("rw-register", Model::RwRegister, Data::Registers, &weak[..]),
+    ] {
+        // Made when the first row that needs it is run.
+        let text = LazyCell::new(|| text(&plan(data)));
+        let history = LazyCell::new(|| read(&text));
+        group.bench_function(format!("{name}: read"), |bencher| {
+            bencher.iter(|| read(black_box(&text)));
+        });
+        for &level in levels {
+            let options = options(model, level);
+            group.bench_function(format!("{name}: {level}"), |bencher| {
+                let report = check(&history, &options);
+                assert_eq!(report.verdict, Verdict::Valid, "{:?}", report.reason);
+                bencher.iter(|| check(black_box(&history), &options));
+                eprintln!(
+                    "{name}: {} MB of text, the history holds {} MB, the engine {} MB",
+                    text.len() >> 20,
+                    history.memory_bytes() >> 20,
+                    report.figures.memory_bytes >> 20,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, million);
+criterion_main!(benches);

@@ -1,0 +1,203 @@
+//! Judges a graph of dependencies: its cycles, what they break, and proofs of what holds.
+
+use hashbrown::HashSet;
+
+use super::analysis::{Analysis, Limits};
+use super::anomaly::{Evidence, Kind, Order, Shape};
+use super::certificate::{Event, replays};
+use super::component::Components;
+use super::cycle::{Found, Pattern, Search};
+use super::graph::{Graph, Mask};
+use super::level::Level;
+use super::solve::{Bounds, SEARCHED, Searched, search};
+use super::standing::{Known, Standing, broken_by_cycles};
+use super::visibility::Visibility;
+use super::witness::Witness;
+use super::work::{Stop, Watch, Work};
+
+/// How many cycles of one kind are looked for.
+const CYCLES: usize = 8;
+const SHAPES: [Shape; 5] = [
+    Shape::G0,
+    Shape::G1c,
+    Shape::GSingle,
+    Shape::GNonadjacent,
+    Shape::G2Item,
+];
+
+pub(crate) struct Judge<'a> {
+    pub(crate) witness: Witness<'a>,
+    pub(crate) graph: &'a Graph,
+    pub(crate) limits: &'a Limits,
+    pub(crate) watch: Watch,
+    /// Whether the order of every key's versions is known.
+    pub(crate) order_known: bool,
+    pub(crate) analysis: &'a mut Analysis,
+}
+
+impl Judge<'_> {
+    pub(crate) fn run(&mut self) -> Result<(), Stop> {
+        let all = Components::of(self.graph, EVERYTHING, self.watch)?;
+        let data = self.witness.table.data();
+        if !all.is_empty() {
+            self.cycles(&all)?;
+        }
+        let mut known = Known {
+            done: true,
+            order: self.order_known,
+            causal: true,
+            no_cycle: all.is_empty(),
+            branches: self.witness.order.branches(),
+            broken: broken_by_cycles(self.graph, &all, data, self.watch)?,
+            ..Known::default()
+        };
+        if !all.is_empty() || !self.order_known {
+            known.causal = self.weak_levels(&mut known)?;
+        }
+        self.analysis.standings = known.stand(self.analysis, data);
+        self.certify(&all, &mut known)
+    }
+
+    /// Decides the levels that need no search; whether causal consistency is among them.
+    fn weak_levels(&mut self, known: &mut Known) -> Result<bool, Stop> {
+        let (witness, graph, watch) = (self.witness, self.graph, self.watch);
+        if witness.updates_clash(graph, watch)? {
+            known.broken.push(Level::CursorStability);
+        }
+        let open = [
+            (Level::CursorStability, !known.order),
+            (Level::ConsistentView, !known.order || known.branches),
+        ];
+        for (level, _) in open.into_iter().filter(|(_, open)| *open) {
+            let reason = "the order of some writes is not known";
+            self.analysis.undecided.push((level, reason.into()));
+        }
+        let visibility = Visibility {
+            witness,
+            graph,
+            watch,
+        };
+        let decided = visibility.run(&mut self.analysis.findings)?;
+        if !decided {
+            let reason =
+                "a clock of all processes for each transaction does not fit the memory budget";
+            self.analysis.undecided.push((Level::Causal, reason.into()));
+        }
+        Ok(decided)
+    }
+
+    /// Proves what holds, and searches where nothing is decided.
+    fn certify(&mut self, all: &Components, known: &mut Known) -> Result<(), Stop> {
+        let strict = Level::StrictSerializable;
+        if self.analysis.standing(strict) == Standing::Holds {
+            return self.certify_strict(all);
+        }
+        for level in SEARCHED {
+            if self.analysis.standing(level) != Standing::Open {
+                continue;
+            }
+            let bounds = Bounds {
+                work: self.limits.work + 100 * u64::from(self.graph.txns),
+                watch: self.watch,
+                choices: self.limits.choices,
+            };
+            // A budget that ends here leaves what was decided before as it is.
+            let searched = self
+                .watch
+                .time()
+                .and_then(|()| search(self.witness, level, bounds))
+                .unwrap_or_else(|stop| Searched::Exhausted(stop.to_string()));
+            match searched {
+                Searched::Proven(events) => {
+                    known.proven.push(level);
+                    self.analysis.certificate.get_or_insert((level, events));
+                }
+                Searched::Refuted => {
+                    known.broken.push(level);
+                    if level == Level::Serializable {
+                        known.broken.push(Level::RepeatableRead);
+                    }
+                    self.analysis.refuted.push(level);
+                }
+                Searched::Exhausted(reason) => self.analysis.undecided.push((level, reason)),
+            }
+            self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
+        }
+        Ok(())
+    }
+
+    /// A graph without a cycle gives an order; it is replayed.
+    fn certify_strict(&mut self, all: &Components) -> Result<(), Stop> {
+        let Witness { table, writes, .. } = self.witness;
+        let nodes = all.finished.iter().rev().copied();
+        let txns = nodes.filter(|&node| node < self.graph.txns && writes.is_live(node));
+        let events: Vec<Event> = txns
+            .flat_map(|txn| [Event::Start(txn), Event::Commit(txn)])
+            .collect();
+        let strict = Level::StrictSerializable;
+        if !replays(table, writes, &events, strict, self.watch)? {
+            let fault = "the order that was found does not replay: a fault of the checker";
+            return Err(Stop::Because(fault.into()));
+        }
+        self.analysis.certificate = Some((strict, events));
+        Ok(())
+    }
+
+    /// Finds smallest cycles of each shape. In a part that has one without real time or sessions,
+    /// those with them say nothing new.
+    fn cycles(&mut self, all: &Components) -> Result<(), Stop> {
+        let mut told: HashSet<u32> = HashSet::new();
+        for order in [Order::Data, Order::Process, Order::Realtime] {
+            let mut fresh: Vec<u32> = Vec::new();
+            for shape in SHAPES {
+                self.watch.time()?;
+                let pattern = Pattern { shape, order };
+                let parts = all.within(self.graph, pattern.mask(), self.watch)?;
+                let plain = |part: &u32| {
+                    let mut members = parts.members[*part as usize].iter();
+                    order == Order::Data || !members.any(|node| told.contains(node))
+                };
+                for part in (0..parts.members.len() as u32).filter(plain).take(CYCLES) {
+                    fresh.extend(self.search(pattern, &parts, part));
+                }
+                if order != Order::Data {
+                    told.extend(fresh.drain(..));
+                }
+            }
+            told.extend(fresh);
+        }
+        Ok(())
+    }
+
+    /// Looks for one cycle, and gives the transactions on it.
+    fn search(&mut self, pattern: Pattern, parts: &Components, part: u32) -> Vec<u32> {
+        let (graph, table) = (self.graph, self.witness.table);
+        let work = Work::new(self.limits.work, self.watch);
+        match (Search {
+            graph,
+            table,
+            pattern,
+            work,
+        })
+        .run(parts, part)
+        {
+            Found::Cycle(cycle) => {
+                let kind = Kind::Cycle(pattern.shape, pattern.order);
+                let evidence = || Evidence::Cycle(self.witness.steps(&cycle));
+                self.analysis
+                    .findings
+                    .add_sized(kind, cycle.smallest, evidence);
+                cycle.steps.iter().map(|(node, _)| *node).collect()
+            }
+            Found::None => Vec::new(),
+            Found::Exhausted => {
+                self.analysis
+                    .exhausted
+                    .push(Kind::Cycle(pattern.shape, pattern.order));
+                Vec::new()
+            }
+        }
+    }
+}
+
+const EVERYTHING: Mask = Mask::DATA.and(Mask::PROCESS).and(Mask::REALTIME);

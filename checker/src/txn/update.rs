@@ -1,0 +1,102 @@
+//! Lost updates: somebody wrote between what a transaction read of a key and what it then wrote.
+
+use super::anomaly::{Evidence, Findings, Kind};
+use super::component::Components;
+use super::graph::{Graph, Mask};
+use super::rows::Rows;
+use super::table::{Kind as Op, Table};
+use super::witness::Witness;
+use super::work::{Stop, Watch};
+use super::writes::NOBODY;
+
+/// The versions that a transaction read before its own first write of their key, each with the
+/// version it then made.
+fn updates(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {
+    let ops = table.ops(txn);
+    ops.iter().enumerate().filter_map(move |(at, op)| {
+        let version = op.written()?;
+        let earlier = || ops[..at].iter().filter(|earlier| earlier.key == op.key);
+        if earlier().any(|earlier| earlier.kind == Op::Write) {
+            return None;
+        }
+        let read = earlier().find(|earlier| earlier.kind == Op::Read)?;
+        Some((table.observed(*read), version))
+    })
+}
+
+impl Witness<'_> {
+    /// Finds updates of a version that another transaction's write replaced first. When both read the
+    /// version, one of them surely lost; a blind write stands between only if the order says so.
+    pub(crate) fn lost_updates(self, findings: &mut Findings, watch: Watch) -> Result<(), Stop> {
+        const SEVERAL: u32 = NOBODY - 1;
+        let (table, writes) = (self.table, self.writes);
+        let live = || (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
+        let mut updater = vec![NOBODY; table.versions()];
+        let first_of = |version| {
+            let is_one = |txn: &u32| updates(table, *txn).any(|(read, _)| read == version);
+            live().find(is_one).expect("somebody updated it")
+        };
+        for second in live() {
+            watch.round(second)?;
+            for (version, _) in updates(table, second) {
+                let first = updater[version as usize];
+                if first == NOBODY {
+                    updater[version as usize] = second;
+                } else if first != second {
+                    updater[version as usize] = SEVERAL;
+                    findings.add(Kind::LostUpdate, || Evidence::Updates {
+                        version,
+                        first: first_of(version),
+                        second,
+                    });
+                }
+            }
+        }
+        for txn in live() {
+            watch.round(txn)?;
+            for (version, written) in updates(table, txn) {
+                if updater[version as usize] == txn
+                    && let [between] = *self.order.row(version)
+                    && let Some(by) = writes.live_writer(between).filter(|by| *by != txn)
+                {
+                    findings.add(Kind::LostUpdate, || Evidence::Between {
+                        txn,
+                        version,
+                        written,
+                        between,
+                        by,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an update must be lost though no single one is: who updates a version writes before all
+    /// others that may stand next to it, and those orders close a circle with what is known.
+    pub(crate) fn updates_clash(self, graph: &Graph, watch: Watch) -> Result<bool, Stop> {
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        for txn in (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn)) {
+            for (version, _) in updates(self.table, txn) {
+                let next = self.order.row(version).iter();
+                let others = next.filter_map(|&next| self.writes.live_writer(next));
+                pairs.extend(
+                    others
+                        .filter(|&other| other != txn)
+                        .map(|other| (txn, other)),
+                );
+            }
+        }
+        if pairs.is_empty() {
+            return Ok(false);
+        }
+        for node in 0..graph.len() as u32 {
+            let edges = graph
+                .edges(node)
+                .filter(|(edge, _)| Mask::WRITES.has(*edge));
+            pairs.extend(edges.map(|(_, to)| (node, to)));
+        }
+        let rows = Rows::of(graph.len(), &pairs);
+        Ok(!Components::of_rows(&rows, watch)?.is_empty())
+    }
+}
