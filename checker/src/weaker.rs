@@ -73,52 +73,10 @@ fn in_sessions(
     entries: &[Entry],
     started: Instant,
 ) -> (Standing, Standing) {
-    let open = (Standing::Open, Standing::Open);
-    let mut table = Table::new(Data::Registers);
-    let json = |id: ValueId| history.values().json(id);
-    let initial = options.initial.to_string();
-    let read = |value: &str| {
-        if value == initial {
-            "null".to_owned()
-        } else {
-            value.to_owned()
-        }
+    let actions = actions(history, options, entries);
+    let Some(table) = actions.and_then(|actions| table(&actions)) else {
+        return (Standing::Open, Standing::Open);
     };
-    for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
-        let key = json(entry.key);
-        let text = match entry.f {
-            "read" | "r" if entry.is_ok() => {
-                format!(r#"[["r",{key},{}]]"#, read(&json(entry.answer)))
-            }
-            "write" | "w" => format!(r#"[["w",{key},{}]]"#, json(entry.argument)),
-            "cas" => {
-                let Value::Array(pair) = history.values().value(entry.argument) else {
-                    return open;
-                };
-                let [old, new] = pair.as_slice() else {
-                    return open;
-                };
-                format!(
-                    r#"[["r",{key},{}],["w",{key},{new}]]"#,
-                    read(&old.to_string())
-                )
-            }
-            _ => continue,
-        };
-        let header = Header {
-            process: entry.process,
-            status: if entry.is_ok() {
-                Status::Committed
-            } else {
-                Status::Unknown
-            },
-            invoked: entry.invoked,
-            completed: Some(entry.ended).filter(|&row| row != Call::OPEN),
-        };
-        if table.push(header, text.as_bytes()).is_err() {
-            return open;
-        }
-    }
     let limits = Limits {
         deadline: started.checked_add(options.budget.time),
         memory_bytes: usize::try_from(options.budget.memory_bytes).ok(),
@@ -134,6 +92,111 @@ fn in_sessions(
         standing(Level::StrongSessionSerializable),
         standing(Level::Causal),
     )
+}
+
+/// What an operation reads and writes of a key, as JSON text; null stands for the initial value.
+struct Action<'a> {
+    entry: &'a Entry<'a>,
+    key: String,
+    reads: Option<String>,
+    writes: Option<String>,
+}
+
+/// The reads and writes of all operations that may have happened; none when one is not understood.
+fn actions<'a>(
+    history: &History,
+    options: &Options,
+    entries: &'a [Entry<'a>],
+) -> Option<Vec<Action<'a>>> {
+    let json = |id: ValueId| history.values().json(id).into_owned();
+    let initial = options.initial.to_string();
+    let told = |value: String| match value {
+        _ if value == initial => "null".to_owned(),
+        _ if value == "null" => initial.clone(),
+        other => other,
+    };
+    let mut actions = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
+        let (reads, writes) = match entry.f {
+            "read" | "r" if entry.is_ok() => (Some(json(entry.answer)), None),
+            "write" | "w" => (None, Some(json(entry.argument))),
+            "cas" => match history.values().value(entry.argument) {
+                Value::Array(pair) if pair.len() == 2 => {
+                    (Some(pair[0].to_string()), Some(pair[1].to_string()))
+                }
+                _ => return None,
+            },
+            _ => continue,
+        };
+        actions.push(Action {
+            entry,
+            key: json(if options.by_key {
+                entry.key
+            } else {
+                ValueId::NULL
+            }),
+            reads: reads.map(told),
+            writes: writes.map(told),
+        });
+    }
+    Some(actions)
+}
+
+/// The operations as transactions; none when one writes the initial value, as it cannot be told then
+/// which of the two a read saw.
+fn table(actions: &[Action]) -> Option<Table> {
+    let happened = happened(actions);
+    let mut table = Table::new(Data::Registers);
+    for (action, happened) in actions.iter().zip(happened) {
+        let (key, mut steps) = (&action.key, Vec::new());
+        if let Some(value) = &action.reads {
+            steps.push(format!(r#"["r",{key},{value}]"#));
+        }
+        if let Some(value) = &action.writes {
+            steps.push(format!(r#"["w",{key},{value}]"#));
+        }
+        let header = Header {
+            process: action.entry.process,
+            status: if happened {
+                Status::Committed
+            } else {
+                Status::Unknown
+            },
+            invoked: action.entry.invoked,
+            completed: Some(action.entry.ended).filter(|&row| row != Call::OPEN),
+        };
+        let text = format!("[{}]", steps.join(","));
+        table.push(header, text.as_bytes()).ok()?;
+    }
+    Some(table)
+}
+
+/// Of each operation whether it is known to have happened: it was acknowledged, or what it wrote was
+/// read by one that happened.
+fn happened(actions: &[Action]) -> Vec<bool> {
+    let mut happened: Vec<bool> = actions.iter().map(|action| action.entry.is_ok()).collect();
+    let mut writers: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (at, action) in actions.iter().enumerate() {
+        if let Some(value) = &action.writes {
+            writers.entry((&action.key, value)).or_default().push(at);
+        }
+    }
+    let mut known: Vec<usize> = (0..actions.len()).filter(|&at| happened[at]).collect();
+    while let Some(at) = known.pop() {
+        let Some(value) = &actions[at].reads else {
+            continue;
+        };
+        for &writer in writers
+            .get(&(actions[at].key.as_str(), value.as_str()))
+            .into_iter()
+            .flatten()
+        {
+            if !std::mem::replace(&mut happened[writer], true) {
+                known.push(writer);
+            }
+        }
+    }
+    happened
 }
 
 /// How stale the reads of a history are.
@@ -183,30 +246,26 @@ struct Write {
 /// One register's writes, ready to be asked.
 struct Register {
     by_value: HashMap<ValueId, Vec<Write>>,
-    /// Ends of writes that did, with the greatest invocation among those up to each.
+    /// Ends and beginnings of writes that ended, in order of the ends.
     ends: Vec<(u32, u32)>,
     /// Invocations of writes, with the least end among those from each on.
     begins: Vec<(u32, u32)>,
 }
 
 impl Register {
-    fn of(writes: Vec<(ValueId, Write)>, initial: ValueId) -> Self {
+    fn of(writes: Vec<(ValueId, Write)>) -> Self {
         let mut ends: Vec<(u32, u32)> = writes.iter().map(|(_, w)| (w.ended, w.invoked)).collect();
         ends.retain(|(ended, _)| *ended != Call::OPEN);
         ends.sort_unstable();
         let mut begins: Vec<(u32, u32)> =
             writes.iter().map(|(_, w)| (w.invoked, w.ended)).collect();
         begins.sort_unstable();
-        for at in 1..ends.len() {
-            ends[at].1 = ends[at].1.max(ends[at - 1].1);
-        }
         for at in (1..begins.len()).rev() {
             begins[at - 1].1 = begins[at - 1].1.min(begins[at].1);
         }
-        // What was there before everything: it ended before the first row.
-        let mut by_value = HashMap::from([(initial, Vec::new())]);
+        let mut by_value: HashMap<ValueId, Vec<Write>> = HashMap::new();
         for (value, write) in writes {
-            by_value.entry(value).or_insert_with(Vec::new).push(write);
+            by_value.entry(value).or_default().push(write);
         }
         Self {
             by_value,
@@ -224,15 +283,42 @@ impl Register {
         self.begins.get(after).map_or(Call::OPEN, |(_, end)| *end)
     }
 
-    /// How many writes began after a write had ended and ended before a read began.
-    fn between(&self, ended: Option<u32>, read: u32, writes: &[Write]) -> u64 {
-        let before = self.ends.partition_point(|(end, _)| *end < read);
-        if before == 0 {
-            return 0;
+    /// The most versions that a stale read is behind: of each the writes that began after the one
+    /// that it saw had ended, and had ended before it began.
+    fn behind(&self, mut stale: Vec<Stale>) -> u64 {
+        stale.sort_unstable_by_key(|read| read.invoked);
+        // Begins of the writes that had ended so far, counted by place (Fenwick 1994).
+        let mut counts = vec![0_u64; self.begins.len() + 1];
+        let place = |row: u32| self.begins.partition_point(|(began, _)| *began < row);
+        let (mut ended, mut behind) = (0, 0);
+        for read in stale {
+            while let Some((_, began)) = self.ends.get(ended).filter(|(end, _)| *end < read.invoked)
+            {
+                let mut at = place(*began) + 1;
+                while at < counts.len() {
+                    counts[at] += 1;
+                    at += at & at.wrapping_neg();
+                }
+                ended += 1;
+            }
+            let mut later = ended as u64;
+            let mut at = read.saw.map_or(0, place);
+            while at > 0 {
+                later -= counts[at];
+                at &= at - 1;
+            }
+            behind = behind.max(later);
         }
-        let inside = |w: &&Write| ended.is_none_or(|end| w.invoked > end) && w.ended < read;
-        writes.iter().filter(inside).count() as u64
+        behind
     }
+}
+
+/// A read of a value that was surely replaced before.
+#[derive(Clone, Copy)]
+struct Stale {
+    invoked: u32,
+    /// Where the write that it saw had ended; none: it saw what was there from the start.
+    saw: Option<u32>,
 }
 
 /// One key's writes, each with its value, and its reads.
@@ -241,7 +327,7 @@ type KeyOps<'a> = (Vec<(ValueId, Write)>, Vec<Entry<'a>>);
 fn staleness(history: &History, options: &Options, entries: &[Entry]) -> Staleness {
     let mut keys: HashMap<ValueId, KeyOps> = HashMap::new();
     let find = |value: &Value| history.values().find(value);
-    let initial = find(&options.initial).unwrap_or(ValueId::NULL);
+    let initial = find(&options.initial);
     for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
         let key = if options.by_key {
             entry.key
@@ -266,11 +352,10 @@ fn staleness(history: &History, options: &Options, entries: &[Entry]) -> Stalene
     }
     let mut all = Staleness::default();
     for (writes, reads) in keys.into_values() {
-        let rows: Vec<Write> = writes.iter().map(|(_, write)| *write).collect();
-        let register = Register::of(writes, initial);
-        for read in &reads {
-            register.judge(history, *read, initial, &rows, &mut all);
-        }
+        let register = Register::of(writes);
+        let judge = |read: &Entry| register.judge(history, *read, initial, &mut all);
+        let stale: Vec<Stale> = reads.iter().filter_map(judge).collect();
+        all.behind = all.behind.max(register.behind(stale));
     }
     all
 }
@@ -281,10 +366,9 @@ impl Register {
         &self,
         history: &History,
         read: Entry,
-        initial: ValueId,
-        writes: &[Write],
+        initial: Option<ValueId>,
         all: &mut Staleness,
-    ) {
+    ) -> Option<Stale> {
         let candidates = self
             .by_value
             .get(&read.answer)
@@ -292,19 +376,19 @@ impl Register {
         let begun = candidates.iter().filter(|write| write.invoked < read.ended);
         let ends = begun
             .map(|write| Some(write.ended))
-            .chain((read.answer == initial).then_some(None));
-        let Some((replaced, ended)) = ends.map(|end| (self.replaced(end), end)).max() else {
+            .chain((Some(read.answer) == initial).then_some(None));
+        let Some((replaced, saw)) = ends.map(|end| (self.replaced(end), end)).max() else {
             all.unwritten += 1;
-            return;
+            return None;
         };
         if replaced >= read.invoked {
-            return;
+            return None;
         }
         let time = |row: u32| history.row(row as usize).time;
+        let stale_ns = time(read.invoked).saturating_sub(time(replaced));
         all.stale += 1;
-        all.behind = all.behind.max(self.between(ended, read.invoked, writes));
-        all.longest_ns = all
-            .longest_ns
-            .max(time(read.invoked).saturating_sub(time(replaced)));
+        all.longest_ns = all.longest_ns.max(stale_ns);
+        let invoked = read.invoked;
+        Some(Stale { invoked, saw })
     }
 }
