@@ -37,7 +37,7 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
             tally.wrong("unreadable", &[*read], || json!({"value": value}));
             continue;
         };
-        let mut sum = 0_i128;
+        let mut sum = Some(0_i128);
         for (account, balance) in balances {
             let Some(balance) = balance.as_i64() else {
                 tally.wrong(
@@ -45,14 +45,16 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
                     &[*read],
                     || json!({"account": account, "balance": balance}),
                 );
+                sum = None;
                 continue;
             };
-            sum += i128::from(balance);
+            sum = sum.map(|sum| sum + i128::from(balance));
             if balance < 0 && rules.no_overdraft {
                 let details = || json!({"account": account, "balance": balance});
                 tally.wrong("negative-balance", &[*read], details);
             }
         }
+        let Some(sum) = sum else { continue };
         let expected = *total.get_or_insert(sum);
         if sum != expected {
             let details = || json!({"total": sum as i64, "expected": expected as i64});

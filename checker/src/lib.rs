@@ -20,6 +20,7 @@
 
 mod bank;
 mod counter;
+mod follow;
 pub mod history;
 mod linear;
 mod lock;

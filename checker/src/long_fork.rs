@@ -1,9 +1,9 @@
 //! Long forks: two readers that see two independent writes in opposite orders.
 //!
 //! Ops: `txn` (`[["w",k,v]]` writes a key that nobody else writes, `[["r",k,null],…]` reads a group of
-//! keys). As each key changes once, a read of a group is the set of keys that it saw written; under
-//! snapshot isolation and above, of two such sets one holds the other. So sorted by size each must
-//! hold the one before it.
+//! keys). As each key changes once, a read says of each two of its keys which of their writes it saw;
+//! under snapshot isolation and above no two reads see one each, and not the same one. Groups may
+//! overlap and need not be the same.
 
 use hashbrown::HashMap;
 use serde_json::{Value, json};
@@ -21,14 +21,13 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
     check_keys(history, &options, forks)
 }
 
-struct Read<'a> {
-    call: Entry<'a>,
-    /// For each key of the group, in order of the keys, whether it was seen written.
-    seen: Vec<bool>,
-}
+/// Two keys, the lesser first, and who saw only the first and only the second.
+type Pairs<'a> = HashMap<(u32, u32), [Option<Entry<'a>>; 2]>;
 
 fn forks(tally: &mut Tally, entries: &[Entry]) {
-    let mut groups: HashMap<Vec<String>, Vec<Read>> = HashMap::new();
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut pairs = Pairs::new();
     for call in entries
         .iter()
         .filter(|entry| entry.f == "txn" && entry.is_ok())
@@ -36,31 +35,35 @@ fn forks(tally: &mut Tally, entries: &[Entry]) {
         let Value::Array(ops) = tally.value(call.answer) else {
             continue;
         };
-        let read = |op: &Value| (op[0] == "r").then(|| (op[1].to_string(), !op[2].is_null()));
-        let Some(mut reads) = ops.iter().map(read).collect::<Option<Vec<_>>>() else {
+        if ops.iter().any(|op| op[0] != "r") {
             continue;
-        };
-        reads.sort_unstable();
-        let (keys, seen) = reads.into_iter().unzip();
-        groups
-            .entry(keys)
-            .or_default()
-            .push(Read { call: *call, seen });
-    }
-    let mut groups: Vec<(Vec<String>, Vec<Read>)> = groups.into_iter().collect();
-    groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    tally.count("groups", groups.len() as u64);
-    for (keys, mut reads) in groups {
-        tally.count("reads", reads.len() as u64);
-        reads.sort_by_key(|read| read.seen.iter().filter(|seen| **seen).count());
-        for pair in reads.windows(2) {
-            let only = |a: &Read, b: &Read| (0..keys.len()).find(|&k| a.seen[k] && !b.seen[k]);
-            if let (Some(first), Some(second)) =
-                (only(&pair[0], &pair[1]), only(&pair[1], &pair[0]))
-            {
-                let details = || json!({"one": keys[first], "other": keys[second]});
-                tally.wrong("long-fork", &[pair[0].call, pair[1].call], details);
+        }
+        tally.count("reads", 1);
+        let (mut seen, mut unseen) = (Vec::new(), Vec::new());
+        for op in &ops {
+            let key = *numbers.entry(op[1].to_string()).or_insert_with_key(|key| {
+                names.push(key.clone());
+                names.len() as u32 - 1
+            });
+            let side = if op[2].is_null() {
+                &mut unseen
+            } else {
+                &mut seen
+            };
+            side.push(key);
+        }
+        for (&seen, &unseen) in seen.iter().flat_map(|s| unseen.iter().map(move |u| (s, u))) {
+            let sides = pairs
+                .entry((seen.min(unseen), seen.max(unseen)))
+                .or_default();
+            let own = usize::from(seen > unseen);
+            sides[own].get_or_insert(*call);
+            if let Some(other) = sides[1 - own] {
+                let details =
+                    || json!({"one": names[seen as usize], "other": names[unseen as usize]});
+                tally.wrong("long-fork", &[*call, other], details);
             }
         }
     }
+    tally.count("keys", names.len() as u64);
 }

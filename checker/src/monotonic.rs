@@ -20,11 +20,15 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
     check_keys(history, options, sessions)
 }
 
+/// The greatest value that a process read and wrote; none: nothing, or nothing was there yet.
 #[derive(Clone, Copy, Default)]
 struct Session<'a> {
     read: Option<(i64, Entry<'a>)>,
     written: Option<(i64, Entry<'a>)>,
 }
+
+/// A value; none: that of a key before its first write, which is below all.
+type Value = Option<i64>;
 
 fn sessions(tally: &mut Tally, entries: &[Entry]) {
     let mut sessions: HashMap<u32, Session> = HashMap::new();
@@ -38,16 +42,16 @@ fn sessions(tally: &mut Tally, entries: &[Entry]) {
         } else {
             call.answer
         };
-        if told.is_null() && !writes {
-            continue; // nothing was written yet, as far as this read saw
-        }
-        let Some(value) = tally.integer(told) else {
+        let value = tally.integer(told);
+        if value.is_none() && (writes || !told.is_null()) {
             let value = tally.value(told);
-            return tally.unknown(format!("{} of {value}: expected a whole number", call.f));
-        };
+            tally.unknown(format!("{} of {value}: expected a whole number", call.f));
+            continue;
+        }
         let session = sessions.entry(call.process).or_default();
-        let mut against = |name, earlier: Option<(i64, Entry)>, back: fn(i64, i64) -> bool| {
-            if let Some((before, earlier)) = earlier.filter(|(before, _)| back(value, *before)) {
+        let mut against = |name, earlier: Option<(i64, Entry)>, back: fn(Value, Value) -> bool| {
+            let back = |(before, _): &(i64, Entry)| back(value, Some(*before));
+            if let Some((before, earlier)) = earlier.filter(back) {
                 let details = || json!({"process": call.process, "before": before, "after": value});
                 tally.wrong(name, &[earlier, *call], details);
             }
@@ -60,7 +64,7 @@ fn sessions(tally: &mut Tally, entries: &[Entry]) {
                 against("own-write-unread", session.written, |now, before| {
                     now < before
                 });
-                session.read = Some((value, *call));
+                raise(&mut session.read, value, *call);
             }
             "inc" => {
                 against("non-monotonic-write", session.read, |now, before| {
@@ -69,9 +73,16 @@ fn sessions(tally: &mut Tally, entries: &[Entry]) {
                 against("non-monotonic-write", session.written, |now, before| {
                     now <= before
                 });
-                session.written = Some((value, *call));
+                raise(&mut session.written, value, *call);
             }
-            _ => session.written = Some((value, *call)),
+            _ => raise(&mut session.written, value, *call),
         }
+    }
+}
+
+/// Keeps the greater value.
+fn raise<'a>(kept: &mut Option<(i64, Entry<'a>)>, value: Value, by: Entry<'a>) {
+    if value > kept.map(|(kept, _)| kept) {
+        *kept = value.map(|value| (value, by));
     }
 }

@@ -14,9 +14,10 @@ use crate::verdict::Report;
 
 #[derive(Default)]
 struct Item<'a> {
-    attempted: u64,
-    acknowledged: u64,
-    taken: u64,
+    /// Rows at which enqueues of it began, in order.
+    began: Vec<u32>,
+    acknowledged: usize,
+    taken: usize,
     enqueue: Option<Entry<'a>>,
     dequeue: Option<Entry<'a>>,
 }
@@ -32,11 +33,14 @@ fn bag(tally: &mut Tally, entries: &[Entry]) {
         .filter(|entry| entry.f == "enqueue" && entry.may_have_happened())
     {
         let item = items.entry(entry.argument).or_default();
-        item.attempted += 1;
-        item.acknowledged += u64::from(entry.is_ok());
+        item.began.push(entry.invoked);
+        item.acknowledged += usize::from(entry.is_ok());
         item.enqueue = item.enqueue.filter(Entry::is_ok).or(Some(*entry));
     }
-    for entry in entries.iter().filter(|entry| entry.is_ok()) {
+    // In order of their ends: what began too late for one is there for the next.
+    let mut takes: Vec<&Entry> = entries.iter().filter(|entry| entry.is_ok()).collect();
+    takes.sort_unstable_by_key(|entry| entry.ended);
+    for entry in takes {
         match entry.f {
             "dequeue" if !entry.answer.is_null() => {
                 take(tally, &mut items, *entry, Some(entry.answer), &Value::Null);
@@ -63,12 +67,13 @@ fn take<'a>(
     id: Option<ValueId>,
     value: &Value,
 ) {
-    let Some(item) = id.and_then(|id| items.get_mut(&id)) else {
+    let item = id.and_then(|id| items.get_mut(&id));
+    let Some(item) = item.filter(|item| item.began[0] < by.ended) else {
         let value = id.map_or_else(|| value.clone(), |id| tally.value(id));
         return tally.wrong("unexpected", &[by], || json!({"item": value}));
     };
     item.taken += 1;
-    if item.taken > item.attempted {
+    if item.taken > item.began.partition_point(|began| *began < by.ended) {
         let value = tally.value(id.expect("the item is known"));
         let calls: Vec<Entry> = item
             .enqueue

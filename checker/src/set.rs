@@ -24,6 +24,9 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
 
 struct Element<'a> {
     value: ValueId,
+    /// Row at which the first add of it began.
+    began: u32,
+    /// An acknowledged add, when there is one.
     add: Entry<'a>,
     /// Where it was surely in the set: [`Call::OPEN`] when that is not known.
     known: u32,
@@ -49,9 +52,15 @@ impl<'a> Elements<'a> {
         {
             let place = *places.entry(entry.argument).or_insert(all.elements.len());
             match all.elements.get_mut(place) {
-                Some(element) => element.known = element.known.min(entry.ended),
+                Some(element) => {
+                    element.known = element.known.min(entry.ended);
+                    if entry.is_ok() && !element.add.is_ok() {
+                        element.add = *entry;
+                    }
+                }
                 None => all.elements.push(Element {
                     value: entry.argument,
+                    began: entry.invoked,
                     add: *entry,
                     known: entry.ended,
                     seen: Vec::new(),
@@ -78,7 +87,9 @@ impl<'a> Elements<'a> {
         };
         for value in list {
             let known = tally.history.values().find(&value);
-            let Some(&place) = known.and_then(|id| places.get(&id)) else {
+            let place = known.and_then(|id| places.get(&id));
+            let begun = place.filter(|&&place| self.elements[place].began < read.ended);
+            let Some(&place) = begun else {
                 tally.wrong("unexpected", &[read], || json!({"element": value}));
                 continue;
             };

@@ -29,10 +29,10 @@ fn template(check: &str, name: &str) -> &'static str {
         ("set-full", "stale") => {
             "element {element} was in the set, a read that began {after_ms} ms later misses it, and later ones see it"
         }
-        ("set-full", "unexpected") => "element {element} was read and nobody added it",
+        ("set-full", "unexpected") => "element {element} was read and nobody had begun to add it",
         ("set-full", "duplicated") => "one read holds element {element} twice",
         ("total-queue", "lost") => "item {item} was enqueued and never came out",
-        ("total-queue", "unexpected") => "item {item} came out and nobody put it in",
+        ("total-queue", "unexpected") => "item {item} came out and nobody had begun to put it in",
         ("total-queue", "duplicated") => {
             "item {item} came out {taken} times, more often than it was put in"
         }

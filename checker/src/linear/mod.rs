@@ -16,6 +16,7 @@ mod timeline;
 mod twin;
 mod zones;
 
+pub(crate) use online::Follow;
 pub use online::{Online, Violation};
 
 use std::time::{Duration, Instant};

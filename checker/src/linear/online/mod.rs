@@ -64,7 +64,8 @@ impl std::fmt::Debug for Online {
 }
 
 impl Online {
-    /// Follows what the options name; none for models that are not about linearizability.
+    /// Follows what the options name: linearizability, or of a check of one pass what is certain
+    /// before the end. None for the other models.
     pub fn new(options: &Options) -> Option<Self> {
         let initial = options.initial.clone();
         let queue = |discipline| Some(Self::with(sequence::Queue(discipline), options));
@@ -100,7 +101,7 @@ impl Online {
             Model::Lock => Some(Self::with(lock::Lock { owned: true }, options)),
             Model::Lease => Some(Self::with(lock::Lease, options)),
             Model::AppendLog => Some(Self::with(sequence::Log, options)),
-            _ => None,
+            _ => crate::follow::follow(options).map(|keys| Online { keys }),
         }
     }
 
@@ -123,8 +124,8 @@ impl Online {
         }
     }
 
-    /// Takes the next op. Some: with it, its key's history is not linearizable. A key is told of
-    /// once; after that it is not followed any further.
+    /// Takes the next op. Some: with it, its key's history breaks its model. A key is told of once;
+    /// after that it is not followed any further.
     pub fn push(&mut self, op: &Op) -> Option<Violation> {
         self.keys.push(op)
     }
@@ -146,7 +147,7 @@ impl Online {
 }
 
 /// What is asked of keys whatever their model.
-trait Follow {
+pub(crate) trait Follow {
     fn push(&mut self, op: &Op) -> Option<Violation>;
     fn catch_up(&mut self) -> Option<Violation>;
     fn unfollowed(&self) -> Vec<KeyReport>;
