@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::cluster::ClusterError;
+
 /// How `ordeal` ends. Unknown never passes, and the harness's own failure is never a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -19,9 +21,13 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The code for an error: usage when a [`UsageError`] is among its causes, else the harness.
+    /// The code for an error: usage when the input is among its causes, else the harness.
     pub fn of_error(error: &anyhow::Error) -> Self {
-        if error.chain().any(<dyn std::error::Error>::is::<UsageError>) {
+        let is_input = |cause: &(dyn std::error::Error + 'static)| {
+            let cluster = cause.downcast_ref::<ClusterError>();
+            cause.is::<UsageError>() || cluster.is_some_and(ClusterError::is_input)
+        };
+        if error.chain().any(is_input) {
             Self::Usage
         } else {
             Self::Harness

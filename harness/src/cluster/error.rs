@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::playbook::source::Mistake;
+
 /// Why a cluster cannot be brought up, opened or taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -20,6 +22,9 @@ pub enum ClusterError {
         /// What is wrong.
         what: String,
     },
+    /// An inventory that cannot be understood, with the place.
+    #[error(transparent)]
+    Mistake(#[from] Mistake),
     /// A lab makes namespaces, and only root may.
     #[error("a lab makes namespaces and a network, which takes root; type: sudo ordeal {verb}")]
     NotRoot {
@@ -79,6 +84,19 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether it is what the user gave us that is wrong, and nothing else.
+    pub fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownSelector(_)
+                | Self::Inventory { .. }
+                | Self::Mistake(_)
+                | Self::BadName(_)
+                | Self::BadSize { .. }
+                | Self::BadDisk
+        )
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -16,15 +16,19 @@
 //! A relative path counts from the inventory's folder, and `~` is the user's home.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{Cluster, ClusterError, Host, Kind, Ssh};
+use crate::playbook::source::Source;
 
 /// How hosts are reached, where nothing is said of one in particular.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,11 +44,33 @@ struct Inventory {
 }
 
 /// A host, in short or in long.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 enum Line {
     Name(String),
     Entry(Entry),
+}
+
+/// By hand, so that a mistake in an entry keeps its place.
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a host's name, or `{name: n1, address: 10.0.0.1}`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Line, E> {
+                Ok(Line::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Line, A::Error> {
+                Entry::deserialize(MapAccessDeserializer::new(map)).map(Line::Entry)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// A host and what is particular about it.
@@ -74,7 +100,11 @@ pub(super) fn open(path: &Path) -> Result<Cluster, ClusterError> {
                 serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
             from_ansible(&listing).map_err(wrong)?
         } else {
-            serde_yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?
+            let source = Source {
+                file: path.to_owned(),
+                text,
+            };
+            source.parse()?
         };
     let stem = path
         .file_stem()
@@ -320,6 +350,11 @@ mod tests {
         let said = |text| read("i.yaml", text).unwrap_err().to_string();
         assert!(said("hosts: []").contains("no hosts"));
         assert!(said("hots: [n1]").contains("hots"));
+        let entry = said("hosts:\n  - n1\n  - {name: n2, adress: 10.0.0.2}\n");
+        assert!(
+            entry.contains("i.yaml:3:") && entry.contains("did you mean `address`?"),
+            "{entry}"
+        );
         assert!(
             said("hosts: [10.0.0.1, 10.0.0.1]").contains("same")
                 || said("hosts: [10.0.0.1, 10.0.0.1]").contains("two hosts")
