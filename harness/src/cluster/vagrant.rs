@@ -14,6 +14,9 @@ use std::process::Command;
 use super::{Cluster, ClusterError, Host, Kind, Ssh, inventory};
 use crate::control::sha256;
 
+/// The user that our provisioning makes, who may do as root what faults take and nothing else.
+const OWN_USER: &str = "ordeal";
+
 /// Opens the machines of the Vagrantfile in `VAGRANT_CWD`, `vagrant/` or the current folder.
 pub(super) fn open() -> Result<Cluster, ClusterError> {
     let folder = folder()?;
@@ -26,8 +29,14 @@ pub(super) fn open() -> Result<Cluster, ClusterError> {
         ));
     }
     let known_hosts = known_hosts(&folder, &machines)?;
+    let own_user = machines
+        .first()
+        .is_some_and(|(_, ssh)| lets_in(ssh, &known_hosts));
     for (_, ssh) in &mut machines {
         ssh.known_hosts = Some(known_hosts.clone());
+        if own_user {
+            ssh.user = Some(OWN_USER.into());
+        }
     }
     let addresses = addresses(&folder, &machines)?;
     let hosts = machines.into_iter().zip(addresses).zip(1..);
@@ -177,6 +186,28 @@ fn known_hosts(folder: &Path, machines: &[(String, Ssh)]) -> Result<PathBuf, Clu
     }
     fs::write(&path, keys).map_err(ClusterError::path("write", &path))?;
     Ok(path)
+}
+
+/// Whether a machine has the user of our provisioning; on others Vagrant's own user has to do.
+fn lets_in(ssh: &Ssh, known_hosts: &Path) -> bool {
+    let mut command = Command::new("ssh");
+    command.args([
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "ConnectTimeout=30",
+    ]);
+    command
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", known_hosts.display()));
+    command.args(["-p", &ssh.port.unwrap_or(22).to_string(), "-l", OWN_USER]);
+    if let Some(key) = &ssh.identity {
+        command.arg("-i").arg(key);
+    }
+    let ended = command.args(["--", &ssh.host, "true"]).output();
+    ended.is_ok_and(|output| output.status.success())
 }
 
 #[cfg(test)]

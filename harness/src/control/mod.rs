@@ -25,7 +25,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Host};
+use crate::cluster::{Cluster, Host, Kind};
 
 pub use error::{ControlError, Problem};
 pub use session::{Call, Output, Session};
@@ -37,6 +37,7 @@ pub struct Control {
     sessions: BTreeMap<String, Arc<Session>>,
     /// The order of the cluster's hosts.
     names: Vec<String>,
+    kind: Kind,
     _folder: TempDir,
 }
 
@@ -72,10 +73,16 @@ impl Control {
             Self {
                 sessions,
                 names,
+                kind: cluster.kind,
                 _folder: folder,
             },
             errors,
         ))
+    }
+
+    /// What kind of hosts they are.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The session with a host.

@@ -1,8 +1,8 @@
 //! The agent: a shell script on each host that installs faults there and knows how to undo them.
 //!
 //! It is a script so that it runs on any host as it is. With it comes the dead man's switch: a
-//! watchdog that this harness must keep telling that it lives. When it has heard nothing for
-//! [`DEAD_AFTER`], it heals all of this harness's faults on its host by itself. It counts its own
+//! watchdog that this harness must keep telling that it lives. When it has heard nothing for a
+//! while, it heals all of this harness's faults on its host by itself. It counts its own
 //! sleeps, because the host's clock may be what is under attack.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::{NemesisError, Undone};
+use crate::cluster::Kind;
 use crate::control::daemon;
 use crate::control::{Call, Control, ControlError, Session};
 
@@ -23,8 +24,13 @@ const DAEMON_PATH: &str = "/run/ordeal/daemon";
 
 /// How often the watchdogs are told that we live.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
-/// After how long a silence a watchdog heals.
-const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// After how long a silence a watchdog heals; longer where a network and slow machines lie between.
+fn dead_after(kind: Kind) -> Duration {
+    Duration::from_secs(match kind {
+        Kind::Lab => 10,
+        Kind::Inventory => 40,
+    })
+}
 
 /// The agent on one host, for the faults of one harness.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +167,8 @@ pub(super) struct Watch {
 impl Watch {
     /// Puts agents with watchdogs on all hosts.
     pub(super) async fn start(control: Arc<Control>, tag: String) -> Result<Self, NemesisError> {
-        let seconds = DEAD_AFTER.as_secs().to_string();
+        let dead_after = dead_after(control.kind());
+        let seconds = dead_after.as_secs().to_string();
         try_join_all(control.sessions().map(async |session| {
             let agent = Agent::put(session, &tag).await?;
             agent.call(&["watch", &tag, &seconds]).await.map(drop)
@@ -169,7 +176,7 @@ impl Watch {
         .await?;
         let refreshing = control
             .sessions()
-            .map(|session| refresh(Arc::clone(session), tag.clone()));
+            .map(|session| refresh(Arc::clone(session), tag.clone(), dead_after / 2));
         let tasks = refreshing.collect();
         Ok(Self {
             control,
@@ -195,13 +202,13 @@ impl Watch {
     }
 }
 
-async fn refresh(session: Arc<Session>, tag: String) {
+async fn refresh(session: Arc<Session>, tag: String, limit: Duration) {
     let mut ticks = interval(REFRESH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1_u64.. {
         ticks.tick().await;
         let number = number.to_string();
-        let call = Call::new(["sh", PATH, "refresh", &tag, &number]).limit(DEAD_AFTER / 2);
+        let call = Call::new(["sh", PATH, "refresh", &tag, &number]).limit(limit);
         if let Err(error) = session.run_with(call).await {
             warn!(host = session.name(), %error, "the watchdog was not told that we live");
         }

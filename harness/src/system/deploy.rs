@@ -12,6 +12,7 @@ use super::definition::{Argument, Upload};
 use super::lint::NODE;
 use super::probe::Probes;
 use super::{Node, System, argument};
+use crate::cluster::Kind;
 use crate::control::daemon::Daemon;
 use crate::control::{Call, Control, Session};
 
@@ -39,7 +40,7 @@ impl Deployment {
         for node in &system.nodes {
             daemons.insert(node.name.clone(), daemon(&system, node)?);
             for upload in &system.definition.install.upload {
-                let (file, _) = resolve(&system, upload, node)?;
+                let (file, _) = resolve(&system, upload, node, control.kind())?;
                 if let std::collections::btree_map::Entry::Vacant(entry) =
                     digests.entry(file.display().to_string())
                 {
@@ -60,23 +61,24 @@ impl Deployment {
         &self.daemons
     }
 
-    /// Installs, starts and waits until every node is ready.
+    /// Installs, starts and waits until every node is ready that founds the cluster.
     pub async fn up(&self, probes: &Probes) -> Result<()> {
         self.launch().await?;
-        try_join_all(
-            self.system
-                .nodes
-                .iter()
-                .map(|node| self.settle(node, probes)),
-        )
-        .await?;
+        let founders = self.system.nodes.iter().filter(|node| !node.joins);
+        try_join_all(founders.map(|node| self.settle(node, probes))).await?;
         Ok(())
     }
 
     /// Installs and starts, and does not wait: a node that is to join is ready once it is a member.
     pub async fn launch(&self) -> Result<()> {
-        try_join_all(self.system.nodes.iter().map(|node| self.place(node))).await?;
+        self.place_all().await?;
         try_join_all(self.system.nodes.iter().map(|node| self.start(node))).await?;
+        Ok(())
+    }
+
+    /// Everything up to the start: what was there before is wiped.
+    pub async fn place_all(&self) -> Result<()> {
+        try_join_all(self.system.nodes.iter().map(|node| self.place(node))).await?;
         Ok(())
     }
 
@@ -115,7 +117,7 @@ impl Deployment {
             install(session, package, program).await?;
         }
         for upload in &definition.install.upload {
-            let (from, to) = resolve(&self.system, upload, node)?;
+            let (from, to) = resolve(&self.system, upload, node, self.control.kind())?;
             let mode = u32::from_str_radix(&upload.mode, 8)?;
             session
                 .upload(&from, &to, mode)
@@ -223,7 +225,7 @@ fn daemon(system: &System, node: &Node) -> Result<Daemon> {
 }
 
 /// The file to upload and the path it goes to.
-fn resolve(system: &System, upload: &Upload, node: &Node) -> Result<(PathBuf, String)> {
+fn resolve(system: &System, upload: &Upload, node: &Node, kind: Kind) -> Result<(PathBuf, String)> {
     let context = system.node_context(node);
     let fill = |text: &str| -> Result<String> {
         let text = system
@@ -236,11 +238,15 @@ fn resolve(system: &System, upload: &Upload, node: &Node) -> Result<(PathBuf, St
             .into_owned())
     };
     let from = fill(&upload.from)?;
-    Ok((find_program(&from, &system.folder)?, fill(&upload.to)?))
+    Ok((
+        find_program(&from, &system.folder, kind)?,
+        fill(&upload.to)?,
+    ))
 }
 
-/// A path from the system file's folder; or a bare name, beside this program or in the PATH.
-fn find_program(name: &str, folder: &Path) -> Result<PathBuf> {
+/// A path from the system file's folder; or a bare name, beside this program or in the PATH. For
+/// hosts whose libc may be another, one that was linked statically counts first.
+fn find_program(name: &str, folder: &Path, kind: Kind) -> Result<PathBuf> {
     if name.contains('/') {
         let file = folder.join(name);
         if file.is_file() {
@@ -251,13 +257,35 @@ fn find_program(name: &str, folder: &Path) -> Result<PathBuf> {
     let here = std::env::current_exe().context("cannot find out where this program lies")?;
     let beside = here.parent().map(Path::to_owned).into_iter();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = beside.chain(std::env::split_paths(&path)).collect();
+    let elsewhere = if kind == Kind::Lab {
+        Vec::new()
+    } else {
+        static_builds(&here)
+    };
+    let folders: Vec<PathBuf> = elsewhere
+        .into_iter()
+        .chain(beside)
+        .chain(std::env::split_paths(&path))
+        .collect();
     folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()).with_context(|| {
         format!(
             "there is no {name} beside {} nor in the PATH; build it first: cargo build --workspace",
             here.display()
         )
     })
+}
+
+/// Where cargo puts what is built for a target that is named (`--target`): `target/TARGET/release`
+/// beside the `target/release` that this program lies in. musl is always linked statically there,
+/// gnu when it was asked for.
+fn static_builds(here: &Path) -> Vec<PathBuf> {
+    let Some(target) = here.parent().and_then(Path::parent) else {
+        return Vec::new();
+    };
+    let architecture = std::env::consts::ARCH;
+    ["musl", "gnu"]
+        .map(|libc| target.join(format!("{architecture}-unknown-linux-{libc}/release")))
+        .to_vec()
 }
 
 fn digest(file: &Path) -> Result<String> {
