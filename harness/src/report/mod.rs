@@ -79,7 +79,9 @@ impl Report {
     /// Reads a run's folder; its history is streamed.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let folder = Folder::read(path)?;
-        let timeline = Timeline::read(&folder.history())?;
+        // The last reads wait for nodes to come back: that is no outage, and no throughput.
+        let last = folder.run.phases.iter().find(|phase| phase.name == "final");
+        let timeline = Timeline::read(&folder.history(), last.map(|phase| phase.start_ns))?;
         let faults = faults::of_run(&folder, &timeline);
         let summary = Summary::new(&folder, &timeline, &faults);
         Ok(Self {

@@ -237,10 +237,11 @@ fn circumstances(op: &Op, faults: &[Shown]) -> String {
         moment_ns(op.time)
     );
     let on = |fault: &Shown| {
-        if fault.targets.is_empty() {
-            String::new()
-        } else {
-            format!(" on {}", fault.targets.join(", "))
+        // Who was cut off from whom says more than that all were hit.
+        match (fault.description.as_str(), &fault.targets[..]) {
+            ("", []) => String::new(),
+            ("", targets) => format!(" on {}", targets.join(", ")),
+            (description, _) => format!(" ({description})"),
         }
     };
     let active = |fault: &&Shown| (fault.start_ns..=fault.end_ns).contains(&op.time);

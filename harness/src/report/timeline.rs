@@ -1,7 +1,8 @@
 //! One pass over a history, whatever its length, into a bounded number of buckets.
 //!
 //! The width of a bucket doubles whenever there are too many of them, so memory and the size of a
-//! report do not grow with the run. Outcomes are counted when they arrive; a latency belongs to
+//! report do not grow with the run. Outcomes are counted when they arrive, in the buckets those
+//! that are an answer together: a compare-and-set that found another value is no failure; a latency belongs to
 //! the moment its operation was invoked, so that an outage shows where it began.
 
 use std::borrow::Cow;
@@ -23,6 +24,9 @@ const REST_NS: u64 = 500_000_000;
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 const ERRORS_MAX: usize = 1_000;
 
+/// Errors that are an answer, as good as an ok: the value was another, the lock was another's.
+const NO: [&str; 2] = ["mismatch", "held"];
+
 /// A history, summed up.
 #[derive(Debug)]
 pub(super) struct Timeline {
@@ -35,6 +39,8 @@ pub(super) struct Timeline {
     pub(super) end_ns: u64,
     /// The longest time without an ok, from one ok to the next, while operations were invoked.
     pub(super) gap_ns: Option<(u64, u64)>,
+    /// When the clients had done their work and only the last reads were left.
+    pub(super) worked_ns: u64,
     /// What the nemesis wrote, in order; used where `results.json` names no faults.
     pub(super) nemesis: Vec<NemesisOp>,
     /// Lines that could not be read; the last one of a killed run is often torn.
@@ -129,18 +135,22 @@ enum Process {
 }
 
 impl Timeline {
-    /// Reads a history file. An absent one is an empty timeline: the run never got that far.
-    pub(super) fn read(path: &Path) -> Result<Self, ReportError> {
+    /// Reads a history file, in which the clients worked so long if that is known. An absent one is
+    /// an empty timeline: the run never got that far.
+    pub(super) fn read(path: &Path, worked_ns: Option<u64>) -> Result<Self, ReportError> {
+        let timeline = Self {
+            worked_ns: worked_ns.unwrap_or(u64::MAX),
+            ..Self::new()
+        };
         match std::fs::File::open(path) {
             Ok(file) => {
-                Self::from_reader(BufReader::with_capacity(1 << 20, file)).map_err(|source| {
-                    ReportError::Read {
-                        path: path.to_owned(),
-                        source,
-                    }
+                let reader = BufReader::with_capacity(1 << 20, file);
+                timeline.fill(reader).map_err(|source| ReportError::Read {
+                    path: path.to_owned(),
+                    source,
                 })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(timeline),
             Err(source) => Err(ReportError::Read {
                 path: path.to_owned(),
                 source,
@@ -156,6 +166,7 @@ impl Timeline {
             errors: BTreeMap::new(),
             end_ns: 0,
             gap_ns: None,
+            worked_ns: u64::MAX,
             nemesis: Vec::new(),
             unreadable: 0,
             last_ok_ns: None,
@@ -163,8 +174,8 @@ impl Timeline {
         }
     }
 
-    fn from_reader(mut reader: impl BufRead) -> std::io::Result<Self> {
-        let mut timeline = Self::new();
+    fn fill(self, mut reader: impl BufRead) -> std::io::Result<Self> {
+        let mut timeline = self;
         let mut pending: HashMap<u64, (u64, String)> = HashMap::new();
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
@@ -211,7 +222,13 @@ impl Timeline {
             return;
         }
         let counts = Counts::one(op.type_);
-        self.bucket(op.time).counts.add(counts);
+        let sound_no = matches!(op.type_, Type::Fail)
+            && op.error.as_deref().is_some_and(|error| NO.contains(&error));
+        let drawn = if sound_no { Type::Ok } else { op.type_ };
+        self.bucket(op.time).counts.add(Counts::one(drawn));
+        if sound_no {
+            self.note_ok(op.time);
+        }
         let invoked = pending.remove(&process);
         let function = self.function(&op.f);
         function.counts.add(counts);
@@ -233,6 +250,7 @@ impl Timeline {
     }
 
     fn note_ok(&mut self, time_ns: u64) {
+        let time_ns = time_ns.min(self.worked_ns);
         let before = self.last_ok_ns.replace(time_ns).unwrap_or(time_ns);
         let longest = self.gap_ns.map_or(0, |(start, end)| end - start);
         if time_ns.saturating_sub(before) > longest {
@@ -291,6 +309,12 @@ impl Timeline {
         sum
     }
 
+    /// How many times the answer was a sound no.
+    pub(super) fn sound_no(&self) -> u64 {
+        let counts = NO.iter().filter_map(|word| self.errors.get(*word));
+        counts.map(|counts| counts.fail).sum()
+    }
+
     /// The latencies of all ok operations, in microseconds.
     pub(super) fn latency(&self) -> Histogram<u64> {
         let mut sum = histogram();
@@ -301,7 +325,7 @@ impl Timeline {
         sum
     }
 
-    /// The operations that were ok between two moments, from the buckets, so by approximation.
+    /// The operations that were answered between two moments, from the buckets, so by approximation.
     pub(super) fn ok_between(&self, start_ns: u64, end_ns: u64) -> f64 {
         let width = self.bucket_ns as f64;
         let (start, end) = (start_ns as f64 / width, end_ns as f64 / width);
@@ -328,7 +352,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Timeline {
-        Timeline::from_reader(text.as_bytes()).expect("reading from memory")
+        Timeline::new()
+            .fill(text.as_bytes())
+            .expect("reading from memory")
     }
 
     #[test]
@@ -365,6 +391,20 @@ mod tests {
 {"time":60001000000,"process":0,"type":"ok","f":"w"}"#,
         );
         assert_eq!(timeline.gap_ns, Some((1_000_000, 9_000_000)));
+    }
+
+    #[test]
+    fn the_wait_for_the_last_reads_is_no_outage() {
+        let text = r#"{"time":0,"process":0,"type":"invoke","f":"w"}
+{"time":1000000,"process":0,"type":"ok","f":"w"}
+{"time":2000000,"process":0,"type":"invoke","f":"r"}
+{"time":90000000,"process":0,"type":"ok","f":"r"}"#;
+        let worked = Timeline {
+            worked_ns: 5_000_000,
+            ..Timeline::new()
+        };
+        let timeline = worked.fill(text.as_bytes()).expect("reading from memory");
+        assert_eq!(timeline.gap_ns, Some((1_000_000, 5_000_000)));
     }
 
     #[test]
