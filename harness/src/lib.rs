@@ -5,6 +5,7 @@
 //! while the nemesis does its worst, the recorder writes the history, the checker (a crate of its
 //! own) judges it, and the report shows what broke, where and why.
 
+pub mod by_hand;
 pub mod cli;
 pub mod cluster;
 pub mod control;
@@ -16,6 +17,7 @@ pub mod nemesis;
 pub mod operator;
 pub mod playbook;
 pub mod recorder;
+pub mod remembered;
 pub mod report;
 pub mod runner;
 pub mod store;

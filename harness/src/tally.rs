@@ -121,6 +121,11 @@ impl Tally {
         self.healed_ns.store(time_ns, Ordering::Relaxed);
     }
 
+    /// A node that is no member has nothing to recover: its clients are not waited for.
+    pub fn excuse(&self, node: usize) {
+        self.recovered_ns[node].store(0, Ordering::Relaxed);
+    }
+
     /// Counts one.
     pub fn count(&self, done: &Done<'_>) {
         if done.outcome == Outcome::Ok {
@@ -278,5 +283,10 @@ mod tests {
         tally.count(&done(Outcome::Ok, 1, 40));
         tally.count(&done(Outcome::Ok, 1, 50));
         assert_eq!(tally.recovery(), Some(Duration::from_nanos(30)));
+        let tally = Tally::new(2);
+        tally.healed(10);
+        tally.count(&done(Outcome::Ok, 0, 12));
+        tally.excuse(1);
+        assert_eq!(tally.recovery(), Some(Duration::from_nanos(2)));
     }
 }

@@ -73,8 +73,9 @@ pub struct Harness {
 pub struct FaultRecord {
     /// Its number in the run.
     pub id: u64,
-    /// Which entry of the playbook it is from, from 0.
-    pub entry: usize,
+    /// Which entry of the playbook it is from, from 0; none when it was done by hand.
+    #[serde(default)]
+    pub entry: Option<usize>,
     /// Its kind.
     pub kind: String,
     /// The nodes it was done to.

@@ -2,13 +2,11 @@
 
 mod lab;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, ordeal, succeed};
-use ordeal::control::daemon::Daemon;
+use lab::{Lab, ordeal, scene, succeed};
 use tempfile::TempDir;
 
 /// A lab whose nodes run a daemon each, and a store.
@@ -22,15 +20,7 @@ impl Scene {
         let lab = Lab::up(test, 3)?;
         lab.with_control(async |_, control| {
             for session in control.sessions() {
-                let daemon = Daemon {
-                    name: "idle".into(),
-                    argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
-                    env: BTreeMap::new(),
-                    cwd: "/var/lib/idle".into(),
-                    log: "/var/log/idle.log".into(),
-                    pidfile: Daemon::pidfile_of("idle"),
-                };
-                daemon.start(session).await.expect("it starts");
+                scene::idle().start(session).await.expect("it starts");
             }
         });
         let store = tempfile::tempdir().expect("a folder");

@@ -7,36 +7,39 @@ use ordeal::playbook::source::Source;
 use ordeal::runner::Plan;
 use ordeal::system::{Node, compile};
 
-/// The YAML blocks of the README that contain a word.
-fn yaml_with(word: &str) -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let text = std::fs::read_to_string(readme).expect("there is a README");
-    let blocks = text
+/// The YAML block of a README that contains a word.
+fn yaml_with(readme: &str, word: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(readme);
+    let text = std::fs::read_to_string(file).expect("it is there");
+    let mut blocks = text
         .split("```yaml\n")
         .skip(1)
         .filter_map(|rest| rest.split("```").next());
-    let block = blocks.into_iter().find(|block| block.contains(word));
+    let block = blocks.find(|block| block.contains(word));
     block
-        .unwrap_or_else(|| panic!("the README shows no YAML with {word:?}"))
+        .unwrap_or_else(|| panic!("{readme} shows no YAML with {word:?}"))
         .to_owned()
 }
 
 #[test]
 fn the_system_of_sixty_lines_is_one() {
-    let text = yaml_with("name: mykv");
+    let text = yaml_with("playbooks/README.md", "name: my-system");
     assert!(
         text.lines().count() <= 60,
         "it has {} lines",
         text.lines().count()
     );
     let source = Source {
-        file: "mykv.yaml".into(),
+        file: "my-system.yaml".into(),
         text,
     };
     let nodes = (1..=3).map(|id| Node {
         name: format!("n{id}"),
         id,
         address: format!("10.77.0.{id}"),
+        joins: false,
     });
     let system = compile(&source, &BTreeMap::new(), nodes.collect()).map_err(|m| m.to_string());
     system
@@ -56,6 +59,7 @@ fn sound(playbook: &Path) {
 fn the_playbook_of_the_readme_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let playbook = folder.path().join("leader-cut-off.yaml");
-    std::fs::write(&playbook, yaml_with("name: leader-cut-off")).expect("the folder is ours");
+    std::fs::write(&playbook, yaml_with("README.md", "name: leader-cut-off"))
+        .expect("the folder is ours");
     sound(&playbook);
 }

@@ -90,7 +90,7 @@ const HEAD: &str = "name: x\nsystem: {use: raft-node}\nworkloads: [{kind: regist
 #[test]
 fn an_unknown_key_is_shown_where_it_is() {
     insta::assert_snapshot!(mistake(&format!("{HEAD}fautls: []\n")), @r"
-    ./p.yaml:4:1: unknown field `fautls`, expected one of `name`, `about`, `include`, `parameters`, `system`, `nodes`, `seed`, `time`, `workloads`, `faults`, `faults_at_once`, `expect`
+    ./p.yaml:4:1: unknown field `fautls`, expected one of `name`, `about`, `include`, `parameters`, `system`, `nodes`, `founders`, `seed`, `time`, `workloads`, `faults`, `faults_at_once`, `expect`
       |
     4 | fautls: []
       | ^

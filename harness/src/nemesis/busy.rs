@@ -10,7 +10,7 @@ use super::{Action, NemesisError, Plan, Target, View};
 
 /// Other work takes the processors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {on: one}")]
 pub struct Busy {
     /// The hosts that are busy.
     #[serde(default = "Target::one")]

@@ -15,7 +15,7 @@ use crate::playbook::units::Span;
 
 /// The wall clock jumps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {by: 1min}")]
 pub struct Clock {
     /// The hosts whose clock jumps.
     #[serde(default = "Target::one")]

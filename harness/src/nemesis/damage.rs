@@ -14,7 +14,10 @@ use super::{Action, NemesisError, Plan, Target, View};
 
 /// A file is damaged while its daemon is dead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as {files: /var/lib/x/*.wal, how: flip}"
+)]
 pub struct Damage {
     /// The nodes whose files are damaged.
     #[serde(default = "Target::one")]

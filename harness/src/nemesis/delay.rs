@@ -11,7 +11,10 @@ use crate::playbook::units::Span;
 
 /// Packets arrive later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as {by: 100ms, jitter: 20ms}"
+)]
 pub struct Delay {
     /// The nodes whose packets are held back.
     #[serde(default = "Target::one")]

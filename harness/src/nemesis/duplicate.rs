@@ -11,7 +11,7 @@ use crate::playbook::units::Share;
 
 /// Packets arrive twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {share: 5%}")]
 pub struct Duplicate {
     /// The nodes whose packets are doubled.
     #[serde(default = "Target::one")]

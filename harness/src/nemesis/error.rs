@@ -81,6 +81,15 @@ pub enum NemesisError {
         /// Why it could not be undone.
         heal: Box<NemesisError>,
     },
+    /// The members are to be changed and nobody says who they are.
+    #[error("no node tells who the members are")]
+    NoRoster,
+    /// The change would leave no quorum, as far as can be seen from here.
+    #[error("the change is not safe now: {0}")]
+    Unsafe(String),
+    /// The system did not do it.
+    #[error("the members were not changed: {0}")]
+    Members(String),
     /// No fault of this number is there.
     #[error("there is no fault {0}")]
     NoSuchFault(u64),
@@ -98,7 +107,12 @@ impl NemesisError {
     pub fn is_only_bad_timing(&self) -> bool {
         matches!(
             self,
-            Self::NoLeader | Self::NobodyLeft(_) | Self::Busy { .. }
+            Self::NoLeader
+                | Self::NobodyLeft(_)
+                | Self::Busy { .. }
+                | Self::NoRoster
+                | Self::Unsafe(_)
+                | Self::Members(_)
         )
     }
 }

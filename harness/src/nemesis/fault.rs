@@ -11,6 +11,7 @@ use super::delay::Delay;
 use super::duplicate::Duplicate;
 use super::full_disk::FullDisk;
 use super::loss::Loss;
+use super::membership::Membership;
 use super::memory::Memory;
 use super::partition::{Partition, Shape};
 use super::power_cut::PowerCut;
@@ -58,6 +59,10 @@ pub enum Fault {
     Damage(Damage),
     /// The wall clock jumps.
     Clock(Clock),
+    /// The members are changed.
+    Membership(Membership),
+    /// A person is asked to do this by hand, and waited for.
+    Manual(String),
 }
 
 impl Fault {
@@ -80,6 +85,8 @@ impl Fault {
         "power-cut",
         "damage",
         "clock",
+        "membership",
+        "manual",
     ];
 
     /// The faults that every system should stand and every cluster can do: what `standard` means.
@@ -116,10 +123,12 @@ impl Fault {
             Self::PowerCut(_) => "power-cut",
             Self::Damage(_) => "damage",
             Self::Clock(_) => "clock",
+            Self::Membership(_) => "membership",
+            Self::Manual(_) => "manual",
         }
     }
 
-    /// The nodes that it is done to; a partition has a shape instead.
+    /// The nodes that it is done to; a partition has a shape instead, and the members a roster.
     fn target(&mut self) -> Option<&mut Target> {
         Some(match self {
             Self::Kill(target) | Self::Stop(target) | Self::Pause(target) => target,
@@ -136,7 +145,7 @@ impl Fault {
             Self::PowerCut(fault) => &mut fault.on,
             Self::Damage(fault) => &mut fault.on,
             Self::Clock(fault) => &mut fault.on,
-            Self::Partition(_) => return None,
+            Self::Partition(_) | Self::Membership(_) | Self::Manual(_) => return None,
         })
     }
 
@@ -144,6 +153,7 @@ impl Fault {
     pub fn names(&self) -> Vec<String> {
         match (self, self.clone().target()) {
             (Self::Partition(partition), _) => partition.groups.concat(),
+            (Self::Membership(membership), _) => membership.names(),
             (_, Some(Target::Names(names))) => names.clone(),
             _ => Vec::new(),
         }
@@ -153,11 +163,22 @@ impl Fault {
     pub(super) fn asks_for_leader(&self) -> bool {
         match self {
             Self::Partition(partition) => partition.asks_for_leader(),
+            Self::Membership(_) => true,
             other => other
                 .clone()
                 .target()
                 .is_some_and(|target| target.asks_for_leader()),
         }
+    }
+
+    /// Whether it takes knowing who the members are.
+    pub(super) fn asks_for_roster(&self) -> bool {
+        matches!(self, Self::Membership(_)) || self.clone().target() == Some(&mut Target::Learners)
+    }
+
+    /// Whether it is over when it was installed: nothing holds that could be healed.
+    pub(super) fn is_over_at_once(&self) -> bool {
+        matches!(self, Self::Membership(_) | Self::Manual(_))
     }
 
     /// The verb of the agent that not every host can carry out.
@@ -190,6 +211,11 @@ impl Fault {
             Self::PowerCut(fault) => fault.plan(view, rng),
             Self::Damage(fault) => fault.plan(view, rng),
             Self::Clock(fault) => fault.plan(view, rng),
+            Self::Membership(fault) => fault.plan(view, rng),
+            Self::Manual(what) => Ok(Plan {
+                description: what.clone(),
+                ..Plan::default()
+            }),
         }
     }
 
@@ -202,6 +228,8 @@ impl Fault {
         let mut settled = self.clone();
         if let Self::Partition(partition) = &mut settled {
             partition.grudge.clone_from(&plan.grudge);
+        } else if let Self::Membership(membership) = &mut settled {
+            membership.settle(plan);
         } else if let Some(target) = settled.target() {
             *target = Target::Names(plan.targets.clone());
         }
@@ -241,6 +269,7 @@ mod tests {
             r#"{"power-cut":{"on":"minority"}}"#,
             r#"{"damage":{"files":"/var/lib/x/*.wal","how":"flip"}}"#,
             r#"{"clock":{"by":"1min","back":true}}"#,
+            r#"{"membership":{"do":"replace","on":"leader","join":"vote-at-once"}}"#,
         ];
         for text in texts {
             let fault: Fault =

@@ -13,7 +13,7 @@ use crate::playbook::units::Share;
 
 /// A share of incoming packets is lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {share: 20%}")]
 pub struct Loss {
     /// The nodes that lose packets.
     #[serde(default = "Target::one")]

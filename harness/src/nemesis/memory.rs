@@ -13,7 +13,7 @@ use super::{Action, NemesisError, Plan, Target, View};
 
 /// Other work takes memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {size_mb: 64}")]
 pub struct Memory {
     /// The hosts that lose memory.
     #[serde(default = "Target::one")]

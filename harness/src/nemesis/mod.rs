@@ -27,6 +27,7 @@ mod fault;
 mod full_disk;
 mod kill;
 mod loss;
+mod membership;
 mod memory;
 mod netem;
 mod partition;
@@ -54,6 +55,7 @@ use tokio::time::{Instant, sleep};
 use crate::control::daemon::Daemon;
 use crate::control::{Control, Session};
 use crate::journal::{Entry, Journal};
+use crate::system::Members;
 
 pub use aftermath::{Aftermath, heal_outstanding, heal_tag};
 use agent::{Agent, Watch};
@@ -66,6 +68,7 @@ pub use error::NemesisError;
 pub use fault::Fault;
 pub use full_disk::FullDisk;
 pub use loss::Loss;
+pub use membership::{Join, Membership, Verb};
 pub use memory::Memory;
 pub use partition::{Grudge, Partition, Shape};
 pub use power_cut::PowerCut;
@@ -75,6 +78,7 @@ pub use restart::Restart;
 pub use slow::Slow;
 pub use target::Target;
 
+use membership::Step;
 pub(crate) use plan::{Action, Plan, View};
 
 /// Asks the system under test who leads.
@@ -90,6 +94,9 @@ pub struct Nemesis {
     control: Arc<Control>,
     daemons: BTreeMap<String, Daemon>,
     leader: Leader,
+    members: Option<Arc<Members>>,
+    /// Whether words such as `one` are about those that vote, because that changes.
+    members_change: bool,
     tag: String,
     journal: Mutex<Journal>,
     active: Mutex<BTreeMap<u64, Plan>>,
@@ -112,6 +119,8 @@ pub struct Installed {
     pub description: String,
     /// The fault with all chance taken out: installing it again does the same.
     pub settled: Fault,
+    /// It is over already: nothing holds that could be healed.
+    pub is_over: bool,
 }
 
 /// A fault that was healed and verified.
@@ -136,11 +145,21 @@ impl Nemesis {
             control,
             daemons,
             leader,
+            members: None,
+            members_change: false,
             journal: Mutex::new(journal),
             active: Mutex::default(),
             next_id: Mutex::new(1),
             watch: OnceCell::new(),
         }
+    }
+
+    /// The same for a system that tells who its members are; `change` says whether that changes.
+    #[must_use]
+    pub fn with_members(mut self, members: Option<Arc<Members>>, change: bool) -> Self {
+        self.members = members;
+        self.members_change = change;
+        self
     }
 
     /// Puts the agent and its watchdog on every host. [`install`](Self::install) does so when it
@@ -182,6 +201,7 @@ impl Nemesis {
         let installed = Installed {
             id,
             kind: fault.kind(),
+            is_over: fault.is_over_at_once(),
             settled: fault.settled(&plan),
             targets: plan.targets.clone(),
             grudge: plan.grudge.clone(),
@@ -197,7 +217,13 @@ impl Nemesis {
             .actions
             .iter()
             .map(|(host, action)| self.act(id, host, action));
-        let done: Result<Vec<_>, _> = join_all(doing).await.into_iter().collect();
+        let mut done: Result<Vec<_>, _> = join_all(doing).await.into_iter().collect();
+        if let (Ok(notes), Some(members)) = (&mut done, &self.members) {
+            match change_members(members, &plan.steps).await {
+                Ok(note) => notes.push(note),
+                Err(error) => done = Err(error),
+            }
+        }
         match done {
             Ok(notes) => Ok(Installed {
                 description: notes
@@ -282,14 +308,23 @@ impl Nemesis {
     }
 
     async fn view(&self, fault: &Fault) -> Result<View, NemesisError> {
-        let down = self
-            .active
-            .lock()
+        let active = self.active.lock().clone();
+        let down = active
             .values()
             .flat_map(|active| &active.actions)
             .filter(|(_, action)| action.holds_daemon())
             .map(|(host, _)| host.clone())
             .collect();
+        let mut grudges = Grudge::new();
+        for (node, from) in active.into_values().flat_map(|plan| plan.grudge) {
+            grudges.entry(node).or_default().extend(from);
+        }
+        let roster = match &self.members {
+            Some(members) if self.members_change || fault.asks_for_roster() => {
+                members.roster().await
+            }
+            _ => None,
+        };
         Ok(View {
             nodes: self.control.names().to_vec(),
             addresses: self
@@ -307,7 +342,8 @@ impl Nemesis {
             } else {
                 None
             },
-            learners: Vec::new(),
+            roster,
+            grudges,
             down,
             pidfiles: self
                 .daemons
@@ -396,6 +432,29 @@ impl Nemesis {
             }
         }
     }
+}
+
+/// Makes the steps of a change one after the other; returns what is worth telling.
+async fn change_members(members: &Members, steps: &[Step]) -> Result<Vec<String>, NemesisError> {
+    let begin = Instant::now();
+    for step in steps {
+        let done = match step {
+            Step::CatchUp(node) => members.caught_up(node).await,
+            Step::Ask {
+                change,
+                target,
+                other,
+            } => members.change(*change, target, other.as_deref()).await,
+        };
+        done.map_err(NemesisError::Members)?;
+    }
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let after = members.roster().await;
+    let after = after.map_or_else(|| "nobody tells".into(), |roster| roster.to_string());
+    let took = begin.elapsed().as_secs_f64();
+    Ok(vec![format!("after: {after}; it took {took:.2} s")])
 }
 
 /// How undoing went on one host.

@@ -114,6 +114,7 @@ impl Partition {
             description: describe(&grudge),
             actions,
             grudge,
+            ..Plan::default()
         })
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::membership::Step;
 use super::{Grudge, NemesisError};
+use crate::system::Roster;
 
 /// What the nemesis knows when it plans a fault.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +16,10 @@ pub(crate) struct View {
     /// Where each node sees us come from.
     pub(crate) control: BTreeMap<String, IpAddr>,
     pub(crate) leader: Option<String>,
-    pub(crate) learners: Vec<String>,
+    /// Who the members are, where that changes and is known.
+    pub(crate) roster: Option<Roster>,
+    /// Who takes nothing from whom, by all faults that hold.
+    pub(crate) grudges: Grudge,
     /// Nodes whose daemon a fault holds down.
     pub(crate) down: BTreeSet<String>,
     /// The file with the number of each node's daemon.
@@ -22,8 +27,34 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn up(&self) -> impl Iterator<Item = &String> {
-        self.nodes.iter().filter(|node| !self.down.contains(*node))
+    /// The nodes that words such as `one` and `minority` are about: those that vote.
+    pub(crate) fn voters(&self) -> Vec<&String> {
+        let votes = |node: &&String| {
+            let roster = self.roster.as_ref();
+            roster.is_none_or(|roster| roster.voters.contains(*node))
+        };
+        self.nodes.iter().filter(votes).collect()
+    }
+
+    /// The nodes that only listen.
+    pub(crate) fn learners(&self) -> Vec<String> {
+        let learners = self.roster.iter().flat_map(|roster| &roster.learners);
+        learners.cloned().collect()
+    }
+
+    /// The nodes that answer and that the leader can speak with, as far as our own faults go.
+    pub(crate) fn able(&self) -> BTreeSet<String> {
+        let drops = |a: &str, b: &str| self.grudges.get(a).is_some_and(|from| from.contains(b));
+        let apart = |a: &str, b: &str| drops(a, b) || drops(b, a);
+        let able = |node: &&String| {
+            !self.down.contains(*node)
+                && self
+                    .leader
+                    .as_deref()
+                    .is_none_or(|leader| !apart(leader, node))
+        };
+        let answering = self.roster.iter().flat_map(|roster| &roster.answering);
+        answering.filter(able).cloned().collect()
     }
 
     pub(crate) fn leader(&self) -> Result<&str, NemesisError> {
@@ -89,6 +120,8 @@ pub(crate) struct Plan {
     pub(crate) description: String,
     /// What to do, by host.
     pub(crate) actions: Vec<(String, Action)>,
+    /// What to ask the system for, in order.
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Plan {
@@ -111,7 +144,7 @@ impl Plan {
                 .map(|host| (host.clone(), action(host)))
                 .collect(),
             targets,
-            grudge: Grudge::new(),
+            ..Self::default()
         }
     }
 }

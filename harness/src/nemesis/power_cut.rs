@@ -16,7 +16,7 @@ use super::{Action, NemesisError, Plan, Target, View};
 
 /// What was not synced is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {on: minority}")]
 pub struct PowerCut {
     /// The nodes that lose power.
     #[serde(default = "Target::one")]

@@ -11,7 +11,7 @@ use crate::playbook::units::{Share, Span};
 
 /// Packets overtake each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {share: 5%, by: 10ms}")]
 pub struct Reorder {
     /// The nodes whose packets are held back.
     #[serde(default = "Target::one")]

@@ -15,7 +15,7 @@ use crate::playbook::units::Span;
 
 /// The daemons are restarted one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {on: all}")]
 pub struct Restart {
     /// The nodes that are restarted.
     #[serde(default = "Target::all")]

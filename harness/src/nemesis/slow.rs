@@ -13,7 +13,7 @@ use crate::playbook::units::{Share, Span};
 
 /// The daemon stands still again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {on: leader}")]
 pub struct Slow {
     /// The nodes that are slow.
     #[serde(default = "Target::one")]

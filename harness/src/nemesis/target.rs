@@ -19,7 +19,7 @@ pub enum Target {
     Minority,
     /// A random majority, as small as can be.
     Majority,
-    /// All nodes.
+    /// All nodes that vote.
     All,
     /// The node that leads.
     Leader,
@@ -103,8 +103,10 @@ impl Target {
         view: &View,
         rng: &mut impl Rng,
     ) -> Result<Vec<String>, NemesisError> {
-        let up: Vec<String> = view.up().cloned().collect();
-        let all = view.nodes.len();
+        let voters = view.voters();
+        let all = voters.len();
+        let up = voters.into_iter().filter(|node| !view.down.contains(*node));
+        let up: Vec<String> = up.cloned().collect();
         let minority = (all.saturating_sub(1) / 2).saturating_sub(all - up.len());
         let some = |count: usize, rng: &mut _| up.sample(rng, count).cloned().collect();
         let mut chosen: Vec<String> = match self {
@@ -117,7 +119,7 @@ impl Target {
                 let leader = view.leader()?;
                 up.into_iter().filter(|name| name != leader).collect()
             }
-            Self::Learners => view.learners.clone(),
+            Self::Learners => view.learners(),
             Self::Names(names) => names.clone(),
         };
         if let Some(name) = self.unknown(&view.nodes).first() {

@@ -66,6 +66,19 @@ pub enum Until {
     NewLeader,
     /// Every node says that it is ready.
     Ready,
+    /// So many members vote, and no change is under way.
+    Voters(usize),
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader => f.write_str("a leader"),
+            Self::NewLeader => f.write_str("another leader"),
+            Self::Ready => f.write_str("every node to be ready"),
+            Self::Voters(count) => write!(f, "{count} voters"),
+        }
+    }
 }
 
 impl When {

@@ -41,6 +41,16 @@ pub(super) fn check(playbook: &Playbook, source: &Source) -> Result<(), Mistake>
             format!("expected 1 to {NODES_MAX} nodes"),
         ));
     }
+    if playbook
+        .founders
+        .is_some_and(|founders| !(1..=playbook.nodes).contains(&founders))
+    {
+        let message = format!(
+            "expected 1 to {} founders, as there are nodes",
+            playbook.nodes
+        );
+        return Err(source.mistake(&["founders".into()], message));
+    }
     if playbook.workloads.is_empty() {
         return Err(source.mistake(&["workloads".into()], "at least one workload is needed"));
     }

@@ -53,7 +53,8 @@ impl Loaded {
 /// Reads a playbook, with `set` in place of its parameters' defaults, and checks it.
 pub fn load(file: &Path, set: &BTreeMap<String, String>) -> Result<Loaded, Mistake> {
     let (source, parameters) = parameters::put_in(&Source::read(file)?, set)?;
-    let source = include(&source, set, 0)?;
+    // What an included playbook has as a parameter too, it gets from the including one.
+    let source = include(&source, &parameters, 0)?;
     Ok(Loaded {
         parameters,
         ..parse(source)?

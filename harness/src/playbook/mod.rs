@@ -50,6 +50,10 @@ pub struct Playbook {
     /// How many nodes the cluster has.
     #[serde(default = "five")]
     pub nodes: usize,
+    /// So many of the nodes found the cluster; the others start and wait to be added (`membership`).
+    /// All of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founders: Option<usize>,
     /// Fixes the operations and the plan of faults; without it every run draws its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,

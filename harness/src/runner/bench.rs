@@ -113,6 +113,7 @@ fn plan(address: SocketAddr, operations: u64, clients: usize) -> Result<Plan> {
         name: "n1".into(),
         id: 1,
         address: address.ip().to_string(),
+        joins: false,
     };
     let loaded = crate::playbook::parse(source)?;
     Ok(Plan::of(loaded, 1)?.with_nodes(vec![node])?)

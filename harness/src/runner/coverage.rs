@@ -88,7 +88,7 @@ fn never_came<'a>(
         .iter()
         .enumerate()
         .filter_map(|(at, entry)| {
-            let planned = faults.iter().filter(|fault| fault.entry == at);
+            let planned = faults.iter().filter(|fault| fault.entry == Some(at));
             let came = planned.clone().filter(|fault| fault.installed).count() as u64;
             if came > 0 || planned.count() == 0 {
                 return None;

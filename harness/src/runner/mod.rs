@@ -7,6 +7,7 @@
 mod bench;
 mod coverage;
 mod gauges;
+mod hands;
 pub mod judge;
 mod outcome;
 mod plan;
@@ -26,6 +27,7 @@ pub use outcome::{Mark, RunRecord};
 pub use plan::Plan;
 pub use progress::Progress;
 
+use crate::by_hand::Announced;
 use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::interpreter::{Stage, Worker, drive};
@@ -34,10 +36,11 @@ use crate::nemesis::Nemesis;
 use crate::operator::daemons::clock_offset_ms;
 use crate::recorder::Recorder;
 use crate::store::RunFolder;
-use crate::system::{Client, Deployment, Probes};
+use crate::system::{Client, Deployment, Members, Node, Probes};
 use crate::tally::{Part, Tally};
 use crate::verdict::{FaultRecord, Property, Results};
 use gauges::{Courses, Gauges};
+use hands::Clerk;
 use outcome::Phases;
 use torment::Torment;
 use vigil::Ending;
@@ -169,9 +172,12 @@ async fn execute(
                 daemons,
                 torment::leader(&probes),
             );
-            let mut torment = Torment::new(plan, nemesis, Arc::clone(&probes));
-            let worked = work(setting, &mut torment, &probes, tally, gathered).await;
-            gathered.faults = torment.close().await;
+            let members = Members::new(Arc::clone(&plan.system), Arc::clone(&probes));
+            let members = members.map_err(anyhow::Error::msg)?.map(Arc::new);
+            let mut torment = Torment::new(plan, nemesis, Arc::clone(&probes), members);
+            let clerk = Clerk::new(Announced::new(setting.cluster, folder.path())?);
+            let worked = work(setting, &mut torment, clerk, &probes, tally, gathered).await;
+            gathered.faults.extend(torment.close().await);
             worked
         }
         Err(error) => Err(error.context("the system could not be deployed")),
@@ -186,6 +192,7 @@ async fn execute(
 async fn work(
     setting: &Setting<'_>,
     torment: &mut Torment,
+    clerk: Clerk,
     probes: &Arc<Probes>,
     tally: &Arc<Tally>,
     gathered: &mut Gathered,
@@ -205,6 +212,8 @@ async fn work(
         .context("the history cannot be begun")?;
     let recorder = Arc::new(recorder);
     let syncing = tokio::spawn(Arc::clone(&recorder).keep_synced());
+    let (end, ended) = watch::channel(false);
+    let clerk = tokio::spawn(clerk.follow(Arc::clone(&recorder), ended));
     let (stop, stopped) = watch::channel(false);
     let stage = Stage {
         recorder: Arc::clone(&recorder),
@@ -234,10 +243,22 @@ async fn work(
     gathered.phases.enter("faults", &recorder);
     progress.phase("faults");
     tally.enter(Part::During);
-    torment.run(&recorder, time.during.0, interrupted).await;
+    torment
+        .run(&recorder, time.during.0, progress, interrupted)
+        .await;
     gathered.phases.enter("heal", &recorder);
     progress.phase("heal");
     torment.heal(&recorder).await;
+    let roster = torment.roster().await;
+    let is_out = |node: &Node| {
+        roster
+            .as_ref()
+            .is_some_and(|roster| !roster.contains(&node.name))
+    };
+    let nodes = &plan.system.nodes;
+    (0..nodes.len())
+        .filter(|at| is_out(&nodes[*at]))
+        .for_each(|at| tally.excuse(at));
     tally.healed(recorder.now_ns());
     tally.enter(Part::After);
     gathered.phases.enter("after", &recorder);
@@ -254,7 +275,10 @@ async fn work(
     // Copied out first: whoever wants to interrupt must not wait for the last reads.
     let hurried = *interrupted.borrow();
     gathered.proof = ending.proof();
-    finale(plan, probes, workers, &stage, hurried).await;
+    let within: Vec<&Node> = nodes.iter().filter(|node| !is_out(node)).collect();
+    finale(plan, probes, &within, workers, &stage, hurried).await;
+    end.send_replace(true);
+    gathered.faults.extend(clerk.await.unwrap_or_default());
     gathered.phases.end(&recorder);
     syncing.abort();
     recorder.sync();
@@ -264,10 +288,17 @@ async fn work(
 }
 
 /// The last reads, by the same processes, once every node that can be is ready.
-async fn finale(plan: &Plan, probes: &Probes, workers: Vec<Worker>, stage: &Stage, hurried: bool) {
+async fn finale(
+    plan: &Plan,
+    probes: &Probes,
+    nodes: &[&Node],
+    workers: Vec<Worker>,
+    stage: &Stage,
+    hurried: bool,
+) {
     if !hurried {
         // A node that does not come back is the system's own matter: its clients find out.
-        let waiting = plan.system.nodes.iter().map(|node| probes.wait_ready(node));
+        let waiting = nodes.iter().map(|node| probes.wait_ready(node));
         futures::future::join_all(waiting).await;
     }
     let (stop, stopped) = watch::channel(false);

@@ -10,11 +10,11 @@ use super::outcome::{Mark, RunRecord};
 use crate::cluster::Cluster;
 use crate::generator::{self, Due, Pace, Schedule, Slot};
 use crate::interpreter::Worker;
-use crate::nemesis::Target;
+use crate::nemesis::{Fault, Target};
 use crate::playbook::matrix::Cell;
 use crate::playbook::source::{Mistake, Source, Step, nearest};
 use crate::playbook::units::{Around, Span};
-use crate::playbook::{self, FAULTS_MAX, FaultEntry, Faults, Load, Loaded, When};
+use crate::playbook::{self, FAULTS_MAX, FaultEntry, Faults, Load, Loaded, Until, When};
 use crate::store::RunFolder;
 use crate::system::{Node, System, check_parameters, compile, find};
 use crate::verdict::{Results, Settled};
@@ -68,14 +68,14 @@ impl Plan {
     /// Checks a system file by itself, as for three nodes.
     pub fn check_system(file: &Path) -> Result<(), Mistake> {
         let source = Source::read(file)?;
-        let system = compile(&source, &BTreeMap::new(), placeholders(3))?;
+        let system = compile(&source, &BTreeMap::new(), placeholders(3, 3))?;
         let tried = system.try_out();
         tried.map_err(|why| source.mistake(&["daemon".into(), "argv".into()], why))
     }
 
     /// A playbook with a seed.
     pub fn of(loaded: Loaded, seed: u64) -> Result<Plan, Mistake> {
-        let nodes = placeholders(loaded.playbook.nodes);
+        let nodes = placeholders(loaded.playbook.nodes, founders(&loaded));
         let system = Arc::new(system(&loaded, nodes)?);
         check_names(&loaded, &system, |name| is_beyond(name, &system.nodes))?;
         let faults = plan_faults(&loaded, seed);
@@ -116,6 +116,8 @@ impl Plan {
         let mut loaded = playbook::parse(source).map_err(anyhow::Error::new)?;
         loaded.parameters = record.parameters;
         let came = results.faults.into_iter().filter_map(|fault| fault.settled);
+        // What a person did cannot be repeated.
+        let came = came.filter(|settled| !matches!(settled.fault, Fault::Manual(_)));
         loaded.playbook.faults = Faults(came.map(entry).collect());
         loaded.playbook.faults_at_once = FAULTS_MAX;
         let came: Vec<&str> = loaded
@@ -146,7 +148,7 @@ impl Plan {
 
     /// Refuses a plan that names nodes which a lab does not have: it is told before one is up.
     pub fn check_for_lab(&self) -> Result<(), Mistake> {
-        let nodes = placeholders(self.loaded.playbook.nodes);
+        let nodes = placeholders(self.loaded.playbook.nodes, founders(&self.loaded));
         check_names(&self.loaded, &self.system, |name| {
             !nodes.iter().any(|node| node.name == name)
         })
@@ -160,10 +162,13 @@ impl Plan {
             let message = format!("the cluster {} has {has} hosts, not {wanted}", cluster.name);
             return Err(self.loaded.source.mistake(&["nodes".into()], message));
         }
-        let nodes = cluster.hosts[..wanted].iter().map(|host| Node {
+        let founders = founders(&self.loaded);
+        let hosts = cluster.hosts[..wanted].iter().enumerate();
+        let nodes = hosts.map(|(at, host)| Node {
             name: host.name.clone(),
             id: host.id,
             address: host.address.to_string(),
+            joins: at >= founders,
         });
         self.with_nodes(nodes.collect())
     }
@@ -175,6 +180,30 @@ impl Plan {
             !system.nodes.iter().any(|node| node.name == name)
         })?;
         Ok(Plan { system, ..self })
+    }
+
+    /// Refuses a step by hand that nobody could end.
+    pub fn check_hands(&self, at_terminal: bool) -> Result<(), Mistake> {
+        let waits = |entry: &FaultEntry| {
+            matches!(entry.fault, Fault::Manual(_)) && entry.when.until.is_none()
+        };
+        let entries = &self.loaded.playbook.faults;
+        match entries.iter().position(waits) {
+            Some(at) if !at_terminal => Err(self.loaded.source.mistake(
+                &["faults".into(), at.into()],
+                "this step waits for Enter, and there is no terminal: run it at one, or say what \
+                 to wait for, such as `until: {voters: 4}`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether who the members are changes while it runs.
+    pub(super) fn members_change(&self) -> bool {
+        let changes =
+            |entry: &FaultEntry| matches!(entry.fault, Fault::Membership(_) | Fault::Manual(_));
+        self.system.nodes.iter().any(|node| node.joins)
+            || self.loaded.playbook.faults.iter().any(changes)
     }
 
     /// The cluster without the hosts that this plan has no use for.
@@ -280,11 +309,12 @@ impl<'a> PlannedLoad<'a> {
 }
 
 /// Nodes that stand for those that are not known yet.
-fn placeholders(nodes: usize) -> Vec<Node> {
+fn placeholders(nodes: usize, founders: usize) -> Vec<Node> {
     let nodes = (1..=nodes as u64).map(|id| Node {
         name: format!("n{id}"),
         id,
         address: format!("192.0.2.{id}"),
+        joins: id > founders as u64,
     });
     nodes.collect()
 }
@@ -304,6 +334,7 @@ fn system(loaded: &Loaded, nodes: Vec<Node>) -> Result<System, Mistake> {
     system
         .try_out()
         .map_err(|why| loaded.source.mistake(&here, why))?;
+    check_members(loaded, &system)?;
     for (at, load) in loaded.playbook.workloads.iter().enumerate() {
         let here = ["workloads".into(), at.into()];
         check_parameters(&system.definition, &load.with).map_err(|(name, why)| {
@@ -328,6 +359,38 @@ fn check_names(
         let kind = entry.fault.kind();
         if let Some(name) = entry.fault.names().into_iter().find(|name| is_wrong(name)) {
             return Err(no_node(loaded, system, &here(kind), &name));
+        }
+    }
+    Ok(())
+}
+
+/// How many of the nodes found the cluster.
+fn founders(loaded: &Loaded) -> usize {
+    let playbook = &loaded.playbook;
+    playbook.founders.unwrap_or(playbook.nodes)
+}
+
+/// Refuses changes of the members that the system does not say how to make.
+fn check_members(loaded: &Loaded, system: &System) -> Result<(), Mistake> {
+    let members = system.definition.members.as_ref();
+    let refuse = |path: &[Step], what: &str| {
+        let name = &system.definition.name;
+        let message = format!("the system `{name}` does not say {what}, under `members:`");
+        Err(loaded.source.mistake(path, message))
+    };
+    if members.is_none() && founders(loaded) < loaded.playbook.nodes {
+        return refuse(&["founders".into()], "how a node joins");
+    }
+    for (at, entry) in loaded.playbook.faults.iter().enumerate() {
+        let path = ["faults".into(), at.into()];
+        if let Fault::Membership(fault) = &entry.fault {
+            let can = |change| members.is_some_and(|members| members.can(change));
+            if let Some(change) = fault.needs().iter().find(|change| !can(**change)) {
+                return refuse(&path, &format!("how to {}", change.name()));
+            }
+        }
+        if matches!(entry.when.until, Some(Until::Voters(_))) && members.is_none() {
+            return refuse(&path, "who votes");
         }
     }
     Ok(())
@@ -358,7 +421,14 @@ fn plan_faults(loaded: &Loaded, seed: u64) -> Vec<Due> {
     let schedules: Vec<Schedule> = playbook
         .faults
         .iter()
-        .map(|entry| schedule(&entry.when))
+        .map(|entry| match entry.fault {
+            // It is over at once, or the schedule stands still for it.
+            Fault::Membership(_) | Fault::Manual(_) => Schedule {
+                lasts: (Duration::ZERO, Duration::ZERO),
+                ..schedule(&entry.when)
+            },
+            _ => schedule(&entry.when),
+        })
         .collect();
     generator::plan(
         &schedules,

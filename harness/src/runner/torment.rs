@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::Plan;
+use super::hands::Hands;
+use super::{Plan, Progress};
 use crate::generator::{self, Due};
-use crate::nemesis::{Leader, Nemesis};
+use crate::nemesis::{Fault, Installed, Leader, Nemesis, NemesisError};
 use crate::playbook::{FaultEntry, Until};
 use crate::recorder::Recorder;
-use crate::system::{Node, Probes};
+use crate::system::{Members, Probes, Roster};
 use crate::verdict::{FaultRecord, Settled};
 
 /// How often a condition that a fault waits for is looked at.
@@ -20,14 +22,42 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Brings the faults of a plan.
 #[derive(Debug)]
 pub(super) struct Torment {
-    nemesis: Nemesis,
+    nemesis: Arc<Nemesis>,
     probes: Arc<Probes>,
+    members: Option<Arc<Members>>,
+    /// Whether who the members are changes in this run.
+    members_change: bool,
     entries: Vec<FaultEntry>,
-    nodes: Vec<Node>,
     plan: Vec<Due>,
     holding: Vec<Held>,
+    /// Changes of the members that are being made: other faults come meanwhile.
+    under_way: Vec<(Begun, JoinHandle<Result<Installed, NemesisError>>)>,
     records: Vec<FaultRecord>,
     errors: Vec<String>,
+}
+
+/// A fault that has begun.
+#[derive(Debug, Clone)]
+struct Begun {
+    record: usize,
+    due: Due,
+    came: Duration,
+    condition: Option<Until>,
+    /// Who led before.
+    leader: Option<String>,
+}
+
+/// The time of the schedule, which stands still while a person is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    start: Instant,
+    paused: Duration,
+}
+
+impl Clock {
+    fn now(&self) -> Duration {
+        self.start.elapsed().saturating_sub(self.paused)
+    }
 }
 
 /// A fault that holds.
@@ -51,14 +81,22 @@ pub(super) fn leader(probes: &Arc<Probes>) -> Leader {
 }
 
 impl Torment {
-    pub(super) fn new(plan: &Plan, nemesis: Nemesis, probes: Arc<Probes>) -> Torment {
+    pub(super) fn new(
+        plan: &Plan,
+        nemesis: Nemesis,
+        probes: Arc<Probes>,
+        members: Option<Arc<Members>>,
+    ) -> Torment {
+        let members_change = plan.members_change();
         Torment {
-            nemesis,
+            nemesis: Arc::new(nemesis.with_members(members.clone(), members_change)),
             probes,
+            members,
+            members_change,
             entries: plan.loaded.playbook.faults.0.clone(),
-            nodes: plan.system.nodes.clone(),
             plan: plan.faults.clone(),
             holding: Vec::new(),
+            under_way: Vec::new(),
             records: Vec::new(),
             errors: Vec::new(),
         }
@@ -66,8 +104,18 @@ impl Torment {
 
     /// Ends the nemesis, and tells what was done.
     pub(super) async fn close(self) -> Vec<FaultRecord> {
-        self.nemesis.close().await;
+        if let Ok(nemesis) = Arc::try_unwrap(self.nemesis) {
+            nemesis.close().await;
+        }
         self.records
+    }
+
+    /// Who the members are, in a run where that changes.
+    pub(super) async fn roster(&self) -> Option<Roster> {
+        match &self.members {
+            Some(members) if self.members_change => members.roster().await,
+            _ => None,
+        }
     }
 
     /// Makes the hosts ready for faults, so that the first one comes in time.
@@ -89,34 +137,58 @@ impl Torment {
         &mut self,
         recorder: &Recorder,
         lasts: Duration,
+        progress: &Progress,
         interrupted: &mut watch::Receiver<bool>,
     ) {
-        let start = Instant::now();
+        let mut clock = Clock {
+            start: Instant::now(),
+            paused: Duration::ZERO,
+        };
+        let mut hands = Hands::new(Arc::clone(&self.probes), self.members.clone());
         let mut left = std::mem::take(&mut self.plan).into_iter().peekable();
         while !*interrupted.borrow() {
             let next_end = self.holding.iter().map(|held| held.until).min();
             let next_start = left.peek().map(|due| due.at);
-            let watching = self.holding.iter().any(|held| held.condition.is_some());
-            let look = watching.then(|| start.elapsed() + LOOK_EVERY);
+            let watching = !self.under_way.is_empty()
+                || self.holding.iter().any(|held| held.condition.is_some());
+            let look = watching.then(|| clock.now() + LOOK_EVERY);
             let next = [next_end, next_start, look, Some(lasts)]
                 .into_iter()
                 .flatten()
                 .min();
-            let wait = next.unwrap_or(lasts).saturating_sub(start.elapsed());
+            let wait = next.unwrap_or(lasts).saturating_sub(clock.now());
             super::rest(wait, interrupted).await;
-            let now = start.elapsed();
+            let now = clock.now();
+            self.take_in(recorder, clock, false).await;
             self.end_due(recorder, now).await;
             if now >= lasts {
                 break;
             }
-            if let Some(due) = left.next_if(|due| due.at <= now) {
-                self.begin(recorder, &due, start).await;
+            let Some(due) = left.next_if(|due| due.at <= now) else {
+                continue;
+            };
+            if let Fault::Manual(what) = &self.entries[due.entry].fault {
+                let (when, mut record) =
+                    (&self.entries[due.entry].when, self.record(recorder, &due));
+                let begin = Instant::now();
+                hands
+                    .step(what, when, &mut record, recorder, progress, interrupted)
+                    .await;
+                clock.paused += begin.elapsed();
+                self.records.push(record);
+            } else {
+                self.begin(recorder, due, clock).await;
             }
         }
     }
 
     /// Ends everything that holds, and whatever else the journal knows.
     pub(super) async fn heal(&mut self, recorder: &Recorder) {
+        let clock = Clock {
+            start: Instant::now(),
+            paused: Duration::ZERO,
+        };
+        self.take_in(recorder, clock, true).await;
         for held in std::mem::take(&mut self.holding) {
             self.end(recorder, &held).await;
         }
@@ -128,53 +200,77 @@ impl Torment {
         }
     }
 
-    async fn begin(&mut self, recorder: &Recorder, due: &Due, start: Instant) {
-        let entry = self.entries[due.entry].clone();
-        let kind = entry.fault.kind();
-        let mut random = generator::random(due.seed, "targets", 0);
-        let leader = match entry.when.until {
-            Some(Until::NewLeader) => self.probes.leader().await,
-            _ => None,
-        };
-        let start_ns = recorder.now_ns();
-        let mut record = FaultRecord {
+    /// A record of a fault that is about to come.
+    fn record(&self, recorder: &Recorder, due: &Due) -> FaultRecord {
+        FaultRecord {
             id: self.records.len() as u64,
-            entry: due.entry,
-            kind: kind.into(),
+            entry: Some(due.entry),
+            kind: self.entries[due.entry].fault.kind().into(),
             targets: Vec::new(),
-            start_ns,
+            start_ns: recorder.now_ns(),
             end_ns: None,
             description: String::new(),
             installed: false,
             healed: false,
             settled: None,
+        }
+    }
+
+    async fn begin(&mut self, recorder: &Recorder, due: Due, clock: Clock) {
+        let entry = self.entries[due.entry].clone();
+        let mut random = generator::random(due.seed, "targets", 0);
+        let leader = match entry.when.until {
+            Some(Until::NewLeader) => self.probes.leader().await,
+            _ => None,
         };
-        let came = start.elapsed();
-        match self.nemesis.install(&entry.fault, &mut random).await {
-            Ok(installed) => {
-                record.installed = true;
-                record.settled = Some(Settled {
-                    fault: installed.settled.clone(),
-                    at_ns: came.as_nanos() as u64,
-                    lasts_ns: due.until.saturating_sub(due.at).as_nanos() as u64,
-                });
-                record.targets.clone_from(&installed.targets);
-                record.description.clone_from(&installed.description);
-                let value = json!({
-                    "id": record.id, "targets": installed.targets, "grudge": installed.grudge,
-                    "description": installed.description, "began_ns": start_ns,
-                });
-                recorder.nemesis(&format!("start-{kind}"), &value);
-                // What is done once and over at once still ends, for the axis of time.
-                let lasts = due.until.saturating_sub(due.at);
-                self.holding.push(Held {
-                    record: self.records.len(),
-                    id: installed.id,
-                    until: start.elapsed() + lasts,
-                    condition: entry.when.until,
-                    leader,
-                });
+        let record = self.record(recorder, &due);
+        self.records.push(record);
+        let begun = Begun {
+            record: self.records.len() - 1,
+            came: clock.now(),
+            condition: entry.when.until,
+            due,
+            leader,
+        };
+        let nemesis = Arc::clone(&self.nemesis);
+        let is_slow = matches!(entry.fault, Fault::Membership(_));
+        let install = async move { nemesis.install(&entry.fault, &mut random).await };
+        if is_slow {
+            self.under_way.push((begun, tokio::spawn(install)));
+        } else {
+            let came = install.await;
+            self.came(recorder, begun, came, clock).await;
+        }
+    }
+
+    /// Takes in the changes of the members that are done; all of them, if told to wait.
+    async fn take_in(&mut self, recorder: &Recorder, clock: Clock, wait: bool) {
+        for (begun, task) in std::mem::take(&mut self.under_way) {
+            if !wait && !task.is_finished() {
+                self.under_way.push((begun, task));
+                continue;
             }
+            match task.await {
+                Ok(came) => self.came(recorder, begun, came, clock).await,
+                Err(error) => self
+                    .errors
+                    .push(format!("a change of the members: {error}")),
+            }
+        }
+    }
+
+    /// Records what became of a fault that was to come.
+    async fn came(
+        &mut self,
+        recorder: &Recorder,
+        begun: Begun,
+        came: Result<Installed, NemesisError>,
+        clock: Clock,
+    ) {
+        let record = &mut self.records[begun.record];
+        let kind = record.kind.clone();
+        let installed = match came {
+            Ok(installed) => installed,
             Err(error) => {
                 record.description = format!("could not be installed: {}", chain(&error));
                 recorder.nemesis(&format!("failed-{kind}"), &json!(record.description));
@@ -183,9 +279,36 @@ impl Torment {
                     self.errors
                         .push(format!("{kind} could not be installed: {}", chain(&error)));
                 }
+                return;
             }
+        };
+        let lasts = begun.due.until.saturating_sub(begun.due.at);
+        record.installed = true;
+        record.settled = Some(Settled {
+            fault: installed.settled.clone(),
+            at_ns: begun.came.as_nanos() as u64,
+            lasts_ns: lasts.as_nanos() as u64,
+        });
+        record.targets.clone_from(&installed.targets);
+        record.description.clone_from(&installed.description);
+        let value = json!({
+            "id": record.id, "targets": installed.targets, "grudge": installed.grudge,
+            "description": installed.description, "began_ns": record.start_ns,
+        });
+        recorder.nemesis(&format!("start-{kind}"), &value);
+        let held = Held {
+            record: begun.record,
+            id: installed.id,
+            until: clock.now() + lasts,
+            condition: begun.condition,
+            leader: begun.leader,
+        };
+        if installed.is_over {
+            // It still has an end, for the axis of time.
+            self.end(recorder, &held).await;
+        } else {
+            self.holding.push(held);
         }
-        self.records.push(record);
     }
 
     async fn end_due(&mut self, recorder: &Recorder, now: Duration) {
@@ -209,13 +332,14 @@ impl Torment {
                 let now = self.probes.leader().await;
                 now.is_some() && now != held.leader
             }
-            Some(Until::Ready) => {
-                let asked = self.nodes.iter().map(|node| self.probes.is_ready(node));
-                futures::future::join_all(asked)
-                    .await
-                    .into_iter()
-                    .all(|ready| ready)
+            Some(Until::Voters(count)) => {
+                let roster = match &self.members {
+                    Some(members) => members.roster().await,
+                    None => None,
+                };
+                roster.is_some_and(|roster| !roster.changing && roster.voters.len() == count)
             }
+            Some(Until::Ready) => self.probes.all_ready().await,
         }
     }
 

@@ -46,6 +46,9 @@ pub struct Definition {
     /// `until: caught-up n2` looks at.
     #[serde(default)]
     pub gauges: Option<Gauges>,
+    /// Who its members are, and how that is changed, in a system where it can be.
+    #[serde(default)]
+    pub members: Option<MembersDefinition>,
     /// What is done when a primary has been killed, in a system that does not elect by itself.
     #[serde(default)]
     pub failover: Option<Failover>,
@@ -125,6 +128,58 @@ pub struct Gauges {
 
 fn half_a_minute() -> Span {
     Span::seconds(30)
+}
+
+/// Who votes and who only listens, and the requests that change it. They are sent to the leader;
+/// besides `node` and `nodes` their templates know `target`, the node that the change is about,
+/// and for `replace` the `other`, whose place it takes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MembersDefinition {
+    /// How a node tells who the members are.
+    pub view: ViewDefinition,
+    /// The target votes from now on, whether it has the log or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add: Option<Request>,
+    /// The target receives the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_learner: Option<Request>,
+    /// The target, a learner, votes from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<Request>,
+    /// The target is no member any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove: Option<Request>,
+    /// The target, a learner, votes and the other is no member any more, in one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<Request>,
+    /// The target leads from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Request>,
+    /// How long a change may take until every answer shows it.
+    #[serde(default = "half_a_minute")]
+    pub within: Span,
+}
+
+/// How a node tells who the members are: a request, and expressions over its answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ViewDefinition {
+    /// The request.
+    pub http: Request,
+    /// A list of those that vote, by name, id or address.
+    pub voters: String,
+    /// A list of those that only receive the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learners: Option<String>,
+    /// Whether a change is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing: Option<String>,
+    /// A number that grows with every change: of different views the greatest counts.
+    pub version: String,
+    /// How many entries `target` lacks, asked of the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<String>,
 }
 
 /// What stands in for an election, in a system that has none.

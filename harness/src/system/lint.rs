@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use minijinja::value::Value;
 
-use super::definition::{Argument, Definition, Probe, Request};
+use super::definition::{Argument, Definition, MembersDefinition, Probe, Request};
 use super::http::{self, CompiledRequest};
 use super::outcome::Rules;
 use super::session::Sessions;
@@ -16,10 +16,13 @@ use super::{Node, System};
 use crate::playbook::source::{Mistake, Source, Step, nearest};
 
 /// The names that a template about a node may use.
-pub(super) const NODE: [&str; 2] = ["node", "nodes"];
+pub(super) const NODE: [&str; 3] = ["node", "nodes", "founders"];
+
+/// The names that a change of the members may use.
+pub(super) const MEMBER: [&str; 5] = ["node", "nodes", "founders", "target", "other"];
 
 /// The names that a probe's answer may use.
-pub(super) const PROBE: [&str; 5] = ["node", "nodes", "status", "json", "text"];
+pub(super) const PROBE: [&str; 6] = ["node", "nodes", "founders", "status", "json", "text"];
 
 /// Refuses values for parameters that the system does not have; the name of the first is given
 /// back with what to say about it.
@@ -163,6 +166,9 @@ impl Check<'_> {
             )?;
         }
         self.probe(definition, &definition.ready, "ready")?;
+        if let Some(members) = &definition.members {
+            self.members(members)?;
+        }
         if let Some(failover) = &definition.failover {
             self.arguments(&failover.promote, &["failover".into(), "promote".into()])?;
         }
@@ -214,6 +220,28 @@ impl Check<'_> {
             .expression(&probe.answer, &PROBE)
             .map(drop)
             .map_err(self.at(&path))
+    }
+
+    fn members(&self, members: &MembersDefinition) -> Result<(), Mistake> {
+        let view = &members.view;
+        let path = [Step::from("members"), "view".into()];
+        CompiledRequest::compile(&self.engine, &view.http, &NODE).map_err(self.at(&path))?;
+        let with_target = [&PROBE[..], &["target"]].concat();
+        for expression in [&view.voters, &view.version]
+            .into_iter()
+            .chain(&view.learners)
+            .chain(&view.changing)
+            .chain(&view.lag)
+        {
+            self.engine
+                .expression(expression, &with_target)
+                .map_err(self.at(&path))?;
+        }
+        for (name, request) in members.changes() {
+            let path = [Step::from("members"), name.into()];
+            CompiledRequest::compile(&self.engine, request, &MEMBER).map_err(self.at(&path))?;
+        }
+        Ok(())
     }
 
     fn client(&self, definition: &Definition) -> Result<(), Mistake> {

@@ -13,6 +13,7 @@ mod exec;
 mod find;
 mod http;
 mod lint;
+mod members;
 mod outcome;
 mod probe;
 mod scope;
@@ -29,6 +30,7 @@ pub use definition::Definition;
 pub use deploy::Deployment;
 pub use find::find;
 pub use lint::{check_parameters, compile};
+pub use members::{Change, Members, Roster};
 pub use probe::Probes;
 pub use session::Session;
 pub use template::Engine;
@@ -42,6 +44,8 @@ pub struct Node {
     pub id: u64,
     /// Its address on the cluster's network.
     pub address: String,
+    /// It does not found the cluster: it starts and waits to be added.
+    pub joins: bool,
 }
 
 /// A system file, compiled for a cluster.
@@ -76,9 +80,19 @@ impl System {
         })
     }
 
-    /// What a template about one node may use: `node` and `nodes`.
+    /// What a template about one node may use: `node`, all `nodes`, and the `founders` among them.
     fn node_context(&self, node: &Node) -> Value {
         let (node, nodes) = (Value::from(Serde(node)), Value::from(Serde(&self.nodes)));
-        minijinja::context! { node, nodes }
+        let founders: Vec<&Node> = self.nodes.iter().filter(|node| !node.joins).collect();
+        let founders = Value::from(Serde(&founders));
+        minijinja::context! { node, nodes, founders }
+    }
+
+    /// The node that an answer means: by its name, its id, or the address.
+    fn named(&self, answer: &Value) -> Option<&Node> {
+        let text = answer.to_string();
+        let means =
+            |node: &&Node| node.name == text || node.id.to_string() == text || node.address == text;
+        self.nodes.iter().find(means)
     }
 }

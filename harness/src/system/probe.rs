@@ -95,6 +95,15 @@ impl Probes {
             .is_ok_and(|answer| answer.is_true())
     }
 
+    /// Whether every node says that it is ready now.
+    pub async fn all_ready(&self) -> bool {
+        let asked = self.system.nodes.iter().map(|node| self.is_ready(node));
+        futures::future::join_all(asked)
+            .await
+            .into_iter()
+            .all(|ready| ready)
+    }
+
     /// Whether the system can be asked who leads.
     pub fn knows_leader(&self) -> bool {
         self.leader.is_some()
@@ -106,7 +115,7 @@ impl Probes {
         let asked = self.system.nodes.iter().map(|node| self.ask(leader, node));
         let mut votes: Vec<(usize, &Node)> = Vec::new();
         for answer in futures::future::join_all(asked).await {
-            let Some(node) = answer.ok().and_then(|answer| self.named(&answer)) else {
+            let Some(node) = answer.ok().and_then(|answer| self.system.named(&answer)) else {
                 continue;
             };
             match votes.iter_mut().find(|(_, voted)| voted.name == node.name) {
@@ -118,15 +127,6 @@ impl Probes {
             .into_iter()
             .max_by_key(|(count, _)| *count)
             .map(|(_, node)| node.name.clone())
-    }
-
-    /// The node that an answer means: by its name, its id, or the address.
-    fn named(&self, answer: &Value) -> Option<&Node> {
-        let text = answer.to_string();
-        self.system
-            .nodes
-            .iter()
-            .find(|node| node.name == text || node.id.to_string() == text || node.address == text)
     }
 
     /// The numbers that a node tells about itself, as many of them as it tells.

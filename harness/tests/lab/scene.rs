@@ -13,6 +13,18 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
+/// A daemon that does nothing.
+pub(crate) fn idle() -> Daemon {
+    Daemon {
+        name: "idle".into(),
+        argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
+        env: BTreeMap::new(),
+        cwd: "/var/lib/idle".into(),
+        log: "/var/log/idle.log".into(),
+        pidfile: Daemon::pidfile_of("idle"),
+    }
+}
+
 /// A nemesis over a lab whose every node runs a daemon that does nothing; `n2` leads.
 pub(crate) struct Scene {
     pub(crate) control: Arc<Control>,
@@ -27,14 +39,7 @@ impl Scene {
         let control = Arc::new(control);
         let mut daemons = BTreeMap::new();
         for session in control.sessions() {
-            let daemon = Daemon {
-                name: "idle".into(),
-                argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
-                env: BTreeMap::new(),
-                cwd: "/var/lib/idle".into(),
-                log: "/var/log/idle.log".into(),
-                pidfile: Daemon::pidfile_of("idle"),
-            };
+            let daemon = idle();
             daemon.start(session).await.expect("it starts");
             daemons.insert(session.name().to_owned(), daemon);
         }
