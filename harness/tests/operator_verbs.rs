@@ -2,7 +2,7 @@
 
 mod lab;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -38,6 +38,18 @@ fn typed(lab: &Lab, arguments: &[&str], answer: &str) -> Output {
     let _ = writeln!(stdin, "{answer}");
     drop(stdin);
     child.wait_with_output().expect("ordeal ends")
+}
+
+/// What a verb prints that asks for the cluster's name before it does what it is told.
+fn forced(lab: &Lab, arguments: &[&str]) -> String {
+    let output = typed(lab, &[arguments, &["--force"]].concat(), &lab.name);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "ordeal {} --force: {stderr}",
+        arguments.join(" ")
+    );
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// What a verb prints that does what it is told.
@@ -170,10 +182,200 @@ fn a_cluster_is_restarted_one_by_one_and_keeps_what_it_was_told() {
 
     let wipe = refused(&lab, &["cluster", "wipe", "n1"], "");
     assert!(wipe.contains("all that n1 stored would be lost"), "{wipe}");
-    let typed = typed(&lab, &["cluster", "wipe", "n1", "--force"], &lab.name);
-    assert!(
-        typed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&typed.stderr)
+    forced(&lab, &["cluster", "wipe", "n1"]);
+}
+
+#[test]
+fn a_cluster_is_upgraded_under_way_and_faults_by_hand_find_its_leader() {
+    let Some(lab) = three("upgrade", 3) else {
+        return;
+    };
+    done(&lab, &["kv", "put", "a", "1"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("ordeal-node");
+    let node = Path::new(env!("CARGO_BIN_EXE_ordeal")).with_file_name("ordeal-node");
+    std::fs::copy(node, &program).expect("copied");
+    let upgraded = done(
+        &lab,
+        &[
+            "cluster",
+            "upgrade",
+            "--binary",
+            program.to_str().expect("text"),
+        ],
     );
+    assert_eq!(upgraded.matches("running").count(), 3, "{upgraded}");
+    assert_eq!(json(&lab, &["kv", "get", "a"])["value"], 1);
+    let nothing = typed(&lab, &["cluster", "upgrade", "--binary", "no/such"], "");
+    assert_eq!(nothing.status.code(), Some(64));
+
+    let leader = json(&lab, &["members", "list"])["leader"].to_string();
+    let store = folder.path().to_str().expect("text");
+    let fault = [
+        "fault", "kill", "leader", "--for", "500ms", "--store", store,
+    ];
+    let said = typed(&lab, &fault, "");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains(&format!("n{leader} killed")), "{said}");
+}
+
+#[test]
+fn what_is_watched_is_shown_until_it_is_interrupted() {
+    let Some(lab) = three("watch", 3) else {
+        return;
+    };
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_ordeal"))
+        .args([
+            "cluster",
+            "watch",
+            "--every",
+            "100ms",
+            "--on",
+            &lab.selector(),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ordeal runs");
+    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
+    let heads = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .filter(|line| line.starts_with("node "));
+    assert_eq!(heads.take(2).count(), 2, "the table comes again");
+    let pid = nix::unistd::Pid::from_raw(watch.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    lines.for_each(drop);
+    assert!(watch.wait().expect("it ends").success());
+}
+
+#[test]
+fn leadership_is_spread_over_the_voters() {
+    let Some(lab) = Lab::up("rebalance", 3) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let system = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks/systems/raft-node.yaml");
+    let system = std::fs::read_to_string(system).expect("it is there");
+    let four = folder.path().join("four.yaml");
+    std::fs::write(&four, system.replace("groups: 1\n", "groups: 4\n")).expect("written");
+    done(
+        &lab,
+        &[
+            "cluster",
+            "deploy",
+            "--system",
+            four.to_str().expect("text"),
+        ],
+    );
+    for group in ["0", "1", "2", "3"] {
+        done(&lab, &["members", "transfer", "n1", "--group", group]);
+    }
+    let spread = json(&lab, &["members", "rebalance"]);
+    assert_eq!(spread["moved"], 2, "{spread}");
+    let led = spread["led"].as_object().expect("counts");
+    assert!(
+        led.values().all(|count| count.as_u64() <= Some(2)),
+        "{spread}"
+    );
+}
+
+#[test]
+fn a_lost_majority_is_recovered_from_one_survivor() {
+    let Some(lab) = three("recover", 3) else {
+        return;
+    };
+    done(&lab, &["kv", "put", "kept", "\"yes\""]);
+    let healthy = refused(&lab, &["cluster", "recover", "n1", "--force"], &lab.name);
+    assert!(
+        healthy.contains("a quorum of the voters answers"),
+        "{healthy}"
+    );
+
+    forced(&lab, &["cluster", "kill", "n2", "n3"]);
+    let warned = refused(&lab, &["cluster", "recover", "n1"], "");
+    assert!(
+        warned.contains("first try to bring back a majority"),
+        "{warned}"
+    );
+    let alone = forced(&lab, &["cluster", "recover", "n1"]);
+    assert!(alone.contains("n1 votes alone"), "{alone}");
+    assert_eq!(json(&lab, &["kv", "get", "kept"])["value"], "yes");
+
+    // The others come back as new nodes.
+    for node in ["n2", "n3"] {
+        forced(&lab, &["cluster", "wipe", node]);
+        done(&lab, &["cluster", "deploy", "--join", node]);
+        done(&lab, &["members", "add", node]);
+    }
+    let members = json(&lab, &["members", "list"]);
+    assert_eq!(members["failures_survived"], 1, "{members}");
+    done(&lab, &["cluster", "kill", "n1"]);
+    assert_eq!(
+        json(&lab, &["kv", "get", "kept", "--node", "n3"])["value"],
+        "yes"
+    );
+}
+
+#[test]
+fn a_backup_holds_what_was_committed_and_founds_a_new_cluster() {
+    let Some(lab) = three("backup", 3) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("b.tgz");
+    let file = file.to_str().expect("text");
+    done(&lab, &["kv", "put", "before", "1"]);
+    done(&lab, &["cluster", "backup", file, "--node", "n2"]);
+    let there = typed(&lab, &["cluster", "backup", file], "");
+    assert_eq!(there.status.code(), Some(64), "a backup is not overwritten");
+    done(&lab, &["kv", "put", "after", "2"]);
+
+    let living = refused(&lab, &["cluster", "restore", file, "n2", "n3"], "");
+    assert!(living.contains("a daemon is running"), "{living}");
+    let other = typed(&lab, &["cluster", "restore", file, "n1"], "");
+    assert_eq!(
+        other.status.code(),
+        Some(64),
+        "the backup is another node's"
+    );
+    forced(&lab, &["cluster", "wipe"]);
+    let next = done(&lab, &["cluster", "restore", file, "n2", "n3"]);
+    assert!(next.contains("ordeal members add n3"), "{next}");
+    assert_eq!(json(&lab, &["kv", "get", "before"])["value"], 1);
+    let absent = refused(&lab, &["kv", "get", "after"], "");
+    assert!(absent.contains("not_found"), "{absent}");
+    done(&lab, &["cluster", "deploy", "--join", "n3"]);
+    done(&lab, &["members", "add", "n3"]);
+    assert_eq!(
+        json(&lab, &["kv", "get", "before", "--node", "n3"])["value"],
+        1
+    );
+}
+
+#[test]
+fn a_cluster_that_is_chosen_is_the_one_that_is_meant() {
+    let Some(lab) = Lab::up("use", 1) else {
+        return;
+    };
+    let home = tempfile::tempdir().expect("a folder");
+    let ordeal = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ordeal"));
+        command
+            .args(arguments)
+            .env("XDG_STATE_HOME", home.path())
+            .env_remove("ORDEAL_ON");
+        let output = command.output().expect("ordeal runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    assert_eq!(ordeal(&["use", "lab:there-is-no-such-lab"]).0, Some(64));
+    assert_eq!(ordeal(&["use", &lab.selector()]).0, Some(0));
+    assert_eq!(ordeal(&["use"]).1.trim(), lab.selector());
+    let (code, status) = ordeal(&["cluster", "status", "--json"]);
+    assert_eq!(code, Some(0));
+    assert!(status.contains(&lab.name), "{status}");
+    assert_eq!(ordeal(&["use", "--forget"]).0, Some(0));
+    assert!(ordeal(&["use"]).1.contains("no cluster is remembered"));
 }

@@ -1,7 +1,7 @@
 //! `ordeal cluster`: see a cluster, and start, stop, upgrade and wipe what runs on it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,16 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::cluster_backup::{Backup, backup, data_of, recover};
 use super::cluster_status::status;
-use super::operate::{At, confirm, host};
+use super::operate::{At, confirm, host, on_record, system_on};
 use super::{Context, Exit, UsageError};
 use crate::cluster::Host;
 use crate::control::daemon::Daemon;
 use crate::control::{Call, Control, Session};
 use crate::operator::Operator;
 use crate::operator::daemons::{self, Verb};
-use crate::system::{self, Deployment, Node, Probes};
+use crate::system::{Deployment, Probes};
 
 /// How long a node that was started may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,7 +31,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
     ordeal cluster status\n  \
     ordeal cluster restart                 one after the other, each ready before the next\n  \
     ordeal cluster upgrade --binary target/release/ordeal-node\n  \
-    ordeal cluster logs n2 --lines 50\n\n\
+    ordeal cluster logs n2 --lines 50\n  \
+    ordeal cluster backup friday.tgz       a copy of all that is committed by now\n  \
+    ordeal cluster restore friday.tgz n2   to the host of the same number; then others join\n  \
+    ordeal cluster recover n2 --force      go on with one survivor when a majority is lost for good\n\n\
     What would leave no quorum is refused; --force says so and asks for the cluster's name.")]
 pub(super) struct ClusterVerb {
     #[command(subcommand)]
@@ -47,6 +51,7 @@ enum Action {
     /// A table of all nodes: role, term, commit, lag, members, disk, clock
     Status,
     /// The same, again and again, until Ctrl-C
+    #[command(after_help = "Examples:\n  ordeal cluster watch --every 2s")]
     Watch {
         /// How often
         #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
@@ -72,16 +77,21 @@ enum Action {
         join: bool,
     },
     /// Start nodes as they were started before
+    #[command(after_help = "Examples:\n  ordeal cluster start n2")]
     Start(Nodes),
     /// End nodes in good order: leadership is handed over first
+    #[command(after_help = "Examples:\n  ordeal cluster stop n2")]
     Stop(Nodes),
     /// Stop and start nodes, one after the other
     Restart(Nodes),
     /// Kill nodes (SIGKILL)
+    #[command(after_help = "Examples:\n  ordeal cluster kill n2")]
     Kill(Nodes),
     /// Freeze nodes (SIGSTOP)
+    #[command(after_help = "Examples:\n  ordeal cluster pause n2")]
     Pause(Nodes),
     /// Let frozen nodes go on (SIGCONT)
+    #[command(after_help = "Examples:\n  ordeal cluster resume n2")]
     Resume(Nodes),
     /// Put a new program on nodes and restart them, one after the other
     Upgrade {
@@ -92,7 +102,31 @@ enum Action {
         binary: PathBuf,
     },
     /// Kill nodes and delete their data
+    #[command(after_help = "Examples:\n  ordeal cluster wipe n2 --force")]
     Wipe(Nodes),
+    /// Copy all that is committed into a file; a node stands still for as long as packing takes
+    Backup {
+        /// The file to write; what stands beside it in FILE.json belongs to it
+        file: PathBuf,
+        /// The node to copy; without it, a follower that has everything
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Found a cluster from a backup: one node, which the others then join
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// The nodes of the new cluster; the one with the backup's number is restored
+        nodes: Vec<String>,
+        /// The system: a name, or a YAML file
+        #[arg(long, default_value = "raft-node")]
+        system: String,
+    },
+    /// Let a survivor go on alone, when a majority of the voters is lost for good
+    Recover {
+        /// The survivor that knows most
+        node: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +138,16 @@ struct Nodes {
 impl ClusterVerb {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let operator = self.at.operator(context)?;
-        context.block_on(self.act(context, &operator))?;
+        let only_looks = matches!(
+            self.action,
+            Action::Status | Action::Watch { .. } | Action::Logs { .. }
+        );
+        context.block_on(async {
+            if only_looks {
+                return self.act(context, &operator).await;
+            }
+            on_record(operator.cluster(), self.act(context, &operator)).await
+        })?;
         Ok(Exit::Valid)
     }
 
@@ -133,6 +176,21 @@ impl ClusterVerb {
                     .await;
             }
             Action::Wipe(nodes) => return self.wipe(context, operator, &nodes.nodes).await,
+            Action::Backup { file, node } => {
+                return self.backup(context, operator, file, node.as_deref()).await;
+            }
+            Action::Restore {
+                file,
+                nodes,
+                system,
+            } => return self.restore(context, operator, file, nodes, system).await,
+            Action::Recover { node } => {
+                let host = host(operator, node)?;
+                let (control, _) = operator.control().await?;
+                let session = session(&control, host)?;
+                let daemon = daemon(session).await?;
+                return recover(context, operator, host, session, &daemon, self.force).await;
+            }
             Action::Start(nodes) => (Verb::Start, nodes),
             Action::Stop(nodes) => (Verb::Stop, nodes),
             Action::Restart(nodes) => (Verb::Restart, nodes),
@@ -200,34 +258,14 @@ impl ClusterVerb {
         join: bool,
     ) -> anyhow::Result<()> {
         let hosts = chosen(operator, nodes)?;
-        let control = Control::connect(operator.cluster()).await?;
-        for host in &hosts {
-            let state = daemons::state_on(session(&control, host)?).await;
-            if state.starts_with("running") || state.starts_with("paused") {
-                ensure!(
-                    self.force,
-                    "refused: a daemon is {state} on {}, and its data would be wiped; \
-                     `ordeal cluster upgrade` keeps it, --force does not",
-                    host.name
-                );
-                confirm(operator, &[format!("all that {} has stored", host.name)])?;
-            }
-        }
-        let here = std::env::current_dir().context("cannot tell the current folder")?;
-        let source = system::find(system, &here).map_err(UsageError)?;
+        let control = Arc::new(Control::connect(operator.cluster()).await?);
+        self.may_wipe(operator, &control, &hosts).await?;
         let parameters = if join {
             joining(operator, &hosts)
         } else {
             BTreeMap::new()
         };
-        let nodes = hosts.iter().map(|host| Node {
-            name: host.name.clone(),
-            id: host.id,
-            address: host.address.to_string(),
-        });
-        let compiled = system::compile(&source, &parameters, nodes.collect());
-        let compiled = Arc::new(compiled.map_err(UsageError::wrap)?);
-        let control = Arc::new(control);
+        let compiled = system_on(system, &parameters, &hosts)?;
         let deployment = Deployment::new(Arc::clone(&compiled), Arc::clone(&control))?;
         if join {
             deployment.launch().await?;
@@ -247,6 +285,99 @@ impl ClusterVerb {
             &result,
             format!("{system} runs on {}{next}", names.join(", ")),
         )
+    }
+
+    /// Refuses to deploy over a daemon that lives, unless it is forced.
+    async fn may_wipe(
+        &self,
+        operator: &Operator,
+        control: &Control,
+        hosts: &[&Host],
+    ) -> anyhow::Result<()> {
+        for host in hosts {
+            let state = daemons::state_on(session(control, host)?).await;
+            if state.starts_with("running") || state.starts_with("paused") {
+                ensure!(
+                    self.force,
+                    "refused: a daemon is {state} on {}, and its data would be wiped; \
+                     `ordeal cluster upgrade` keeps it, --force does not",
+                    host.name
+                );
+                confirm(operator, &[format!("all that {} has stored", host.name)])?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn backup(
+        &self,
+        context: &Context,
+        operator: &Operator,
+        file: &Path,
+        node: Option<&str>,
+    ) -> anyhow::Result<()> {
+        ensure!(
+            self.force || !file.exists(),
+            UsageError(format!(
+                "{} is there already; --force replaces it",
+                file.display()
+            ))
+        );
+        let survey = operator.survey().await;
+        let leader = survey.leader(0).map(|(leader, _)| leader.id);
+        let able = survey.able();
+        let hosts = &operator.cluster().hosts;
+        let mut known: Vec<&Host> = hosts
+            .iter()
+            .filter(|host| able.contains(&host.id))
+            .collect();
+        known.sort_by_key(|host| (leader == Some(host.id), Operator::lag(&survey, 0, host.id)));
+        let host = match node {
+            Some(node) => host(operator, node)?,
+            None => known
+                .first()
+                .copied()
+                .context("no member answers; `ordeal cluster status`")?,
+        };
+        self.weigh(operator, Verb::Pause, &[host]).await?;
+        let (control, _) = operator.control().await?;
+        let session = session(&control, host)?;
+        let daemon = daemon(session).await?;
+        backup(context, operator, host, session, &daemon, file).await
+    }
+
+    async fn restore(
+        &self,
+        context: &Context,
+        operator: &Operator,
+        file: &Path,
+        nodes: &[String],
+        system: &str,
+    ) -> anyhow::Result<()> {
+        let backup = Backup::read(file)?;
+        let hosts = chosen(operator, nodes)?;
+        let host = hosts.iter().find(|host| host.id == backup.node).copied();
+        let host = host.ok_or_else(|| {
+            UsageError(format!(
+                "the backup is node {0}'s, and only a host with the number {0} can take it; \
+                 name it among the nodes",
+                backup.node
+            ))
+        })?;
+        let control = Arc::new(Control::connect(operator.cluster()).await?);
+        self.may_wipe(operator, &control, &hosts).await?;
+        let compiled = system_on(system, &BTreeMap::new(), &[host])?;
+        let deployment = Deployment::new(compiled, Arc::clone(&control))?;
+        deployment.place_all().await?;
+        let session = session(&control, host)?;
+        let daemon = &deployment.daemons()[&host.name];
+        backup.put(operator, host, session, daemon).await?;
+        daemons::act(Verb::Start, daemon, session).await?;
+        operator.ready(host).await?;
+        let others = hosts.iter().filter(|other| other.id != host.id);
+        let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+        let text = backup.next(&host.name, &others);
+        context.print(&json!({"restored": host.name, "join": others}), text)
     }
 
     async fn wipe(
@@ -270,19 +401,9 @@ impl ClusterVerb {
             let session = session(&control, host)?;
             let daemon = daemon(session).await?;
             daemon.kill(session).await?;
-            let data = daemon
-                .argv
-                .iter()
-                .skip_while(|word| *word != "--data")
-                .nth(1);
-            let data = data.with_context(|| {
-                format!(
-                    "cannot tell where {} on {} keeps its data",
-                    daemon.name, host.name
-                )
-            })?;
+            let data = data_of(&daemon, &host.name)?;
             session
-                .run(["rm", "-rf", "--one-file-system", "--", data])
+                .run(["rm", "-rf", "--one-file-system", "--", &data])
                 .await?;
         }
         context.print(

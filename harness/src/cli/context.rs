@@ -9,6 +9,8 @@ use clap::Args;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::remembered;
+
 /// The options that every verb understands.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -23,7 +25,7 @@ pub struct Global {
     )]
     pub store: PathBuf,
 
-    /// The cluster to work on: lab, lab:NAME, vagrant, or an inventory file
+    /// The cluster to work on: lab, lab:NAME, vagrant, ssh:NAME,NAME… or an inventory file
     #[arg(long, global = true, value_name = "CLUSTER", env = "ORDEAL_ON")]
     pub on: Option<String>,
 
@@ -80,8 +82,16 @@ impl Context {
         }
     }
 
-    /// The selector of the cluster to work on: `--on`, or the local lab.
-    pub fn selector(&self) -> &str {
+    /// The selector of the cluster to look at or to operate: `--on`, or the one that is
+    /// remembered, or the local lab.
+    pub fn selector(&self) -> String {
+        let named = self.on.clone().or_else(remembered::cluster);
+        named.unwrap_or_else(|| "lab".into())
+    }
+
+    /// The selector of the cluster to run on, and so to wipe: `--on`, or the local lab. What is
+    /// remembered is too easily forgotten for that.
+    pub fn proving_ground(&self) -> &str {
         self.on.as_deref().unwrap_or("lab")
     }
 

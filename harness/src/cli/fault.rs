@@ -13,12 +13,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use super::operate::{on_record, system_on};
 use super::{Context, Exit, UsageError};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Host};
 use crate::control::Control;
 use crate::control::daemon::Daemon;
 use crate::journal::Journal;
-use crate::nemesis::{Fault, Installed, Nemesis};
+use crate::nemesis::{Fault, Installed, Leader, Nemesis};
+use crate::system::{Members, Probes};
 
 /// Where the journals of faults by hand lie, in the store.
 pub(super) const BY_HAND: &str = "by-hand";
@@ -29,12 +31,13 @@ pub(super) const BY_HAND: &str = "by-hand";
     ordeal fault partition majority --for 30s\n  \
     ordeal fault partition '{shape: groups, groups: [[n1, n2], [n3, n4, n5]]}'\n  \
     ordeal fault kill n3 --for 10s\n  \
+    ordeal fault kill leader --system etcd\n  \
     ordeal fault pause '[n1, n2]' --on inventory.yaml\n\n\
     It is journaled like a fault of a run: Ctrl-C heals it at once, and after `kill -9` the\n\
     watchdogs on the nodes or `ordeal heal` do.")]
 pub(super) struct FaultVerb {
     /// What is done
-    #[arg(value_parser = PossibleValuesParser::new(Fault::KINDS))]
+    #[arg(value_parser = PossibleValuesParser::new(kinds()))]
     kind: String,
 
     /// To whom and how, as a playbook has it: a word, a name, or a map
@@ -45,6 +48,10 @@ pub(super) struct FaultVerb {
     #[arg(long = "for", default_value = "30s", value_name = "SPAN")]
     lasts: humantime::Duration,
 
+    /// The system that is asked who leads and who listens: a name, or a YAML file
+    #[arg(long, default_value = "raft-node")]
+    system: String,
+
     /// The daemon it is done to, where several run on a node
     #[arg(long, value_name = "NAME")]
     daemon: Option<String>,
@@ -54,10 +61,18 @@ pub(super) struct FaultVerb {
     seed: Option<u64>,
 }
 
+/// The kinds that make sense by hand: members have a verb of their own, and a hand needs no asking.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    Fault::KINDS
+        .iter()
+        .copied()
+        .filter(|kind| !["membership", "manual"].contains(kind))
+}
+
 impl FaultVerb {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let fault = self.fault()?;
-        let cluster = cluster::open(context.selector())?;
+        let cluster = cluster::open(&context.selector())?;
         let nodes: Vec<&str> = cluster
             .hosts
             .iter()
@@ -75,7 +90,7 @@ impl FaultVerb {
         }
         cluster.enter()?;
         let folder = journal_folder(&context.store)?;
-        context.block_on(self.torment(&fault, &cluster, &folder))?;
+        context.block_on(on_record(&cluster, self.torment(&fault, &cluster, &folder)))?;
         // What is healed needs no journal; after an error it stays, for `ordeal heal`.
         std::fs::remove_dir_all(&folder).context("cannot remove the journal")?;
         Ok(Exit::Valid)
@@ -92,8 +107,8 @@ impl FaultVerb {
         let control = Arc::new(Control::connect(cluster).await?);
         let daemons = self.daemons(&control).await?;
         let journal = Journal::create(folder, cluster)?;
-        let nobody = Arc::new(|| async { None }.boxed());
-        let nemesis = Nemesis::new(control, journal, daemons, nobody);
+        let (leader, members) = self.asked(cluster, &control)?;
+        let nemesis = Nemesis::new(control, journal, daemons, leader).with_members(members, false);
         let seed = self.seed.unwrap_or_else(rand::random);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let lasts = Duration::from(self.lasts);
@@ -116,6 +131,24 @@ impl FaultVerb {
         healed?;
         eprintln!("{kind}: healed");
         Ok(())
+    }
+
+    /// The ways to ask the system who leads and who the members are. Nothing is asked yet.
+    fn asked(
+        &self,
+        cluster: &Cluster,
+        control: &Arc<Control>,
+    ) -> anyhow::Result<(Leader, Option<Arc<Members>>)> {
+        let hosts: Vec<&Host> = cluster.hosts.iter().collect();
+        let system = system_on(&self.system, &BTreeMap::new(), &hosts)?;
+        let probes = Probes::new(Arc::clone(&system), Arc::clone(control));
+        let probes = Arc::new(probes.map_err(anyhow::Error::msg)?);
+        let members = Members::new(system, Arc::clone(&probes)).map_err(anyhow::Error::msg)?;
+        let leader: Leader = Arc::new(move || {
+            let probes = Arc::clone(&probes);
+            async move { probes.leader().await }.boxed()
+        });
+        Ok((leader, members.map(Arc::new)))
     }
 
     /// The daemon of each node that has one: the only one, or the one that was named.

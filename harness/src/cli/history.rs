@@ -15,6 +15,12 @@ use super::{Context, Exit, UsageError};
 
 /// Make up, look at, filter and convert histories
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    ordeal history stats store/latest/history.jsonl\n  \
+    ordeal history head store/latest/history.jsonl\n  \
+    ordeal history filter store/latest/history.jsonl --key k3\n  \
+    ordeal history convert history.edn history.jsonl\n  \
+    ordeal history generate --ops 5000 --cas 0.2 --seed 7")]
 pub(super) struct HistoryVerb {
     #[command(subcommand)]
     action: Action,

@@ -56,6 +56,7 @@ enum Action {
         value: String,
     },
     /// Delete a key
+    #[command(after_help = "Examples:\n  ordeal kv del greeting")]
     Del {
         /// The key
         key: String,

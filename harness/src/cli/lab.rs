@@ -37,6 +37,7 @@ enum Action {
         name: Name,
     },
     /// Show the labs of this machine
+    #[command(after_help = "Examples:\n  ordeal lab status")]
     Status {
         /// Show only this one
         #[arg(long, value_name = "NAME")]

@@ -37,7 +37,7 @@ impl Ground {
         keep: bool,
         progress: &Progress,
     ) -> anyhow::Result<Ground> {
-        let selector = context.selector();
+        let selector = context.proving_ground();
         let (mut nodes, mut disk_mb) = (1, None);
         for playbook in playbooks {
             nodes = nodes.max(playbook.nodes);
@@ -84,7 +84,7 @@ impl Ground {
 
 /// Refuses what can be seen to be wrong before anything is started.
 pub(super) fn check(context: &Context, plan: &Plan) -> anyhow::Result<()> {
-    if lab_name(context.selector()).is_some() {
+    if lab_name(context.proving_ground()).is_some() {
         plan.check_for_lab().map_err(UsageError::wrap)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::operate::{At, confirm, host, in_words};
+use super::operate::{At, confirm, host, in_words, on_record};
 use super::{Context, Exit};
 use crate::operator::{Change, Configuration, Done, Operator, Survey, objections};
 
@@ -54,21 +54,25 @@ enum Action {
         vote_at_once: bool,
     },
     /// Add a node that receives the log and does not vote
+    #[command(after_help = "Examples:\n  ordeal members add-learner n4")]
     AddLearner {
         /// The node, by name or number
         node: String,
     },
     /// Let a learner vote, once it has caught up
+    #[command(after_help = "Examples:\n  ordeal members promote n4")]
     Promote {
         /// The node, by name or number
         node: String,
     },
     /// Take a voter's vote, and let it listen
+    #[command(after_help = "Examples:\n  ordeal members demote n2")]
     Demote {
         /// The node, by name or number
         node: String,
     },
     /// Let a member go; a leader hands over first
+    #[command(after_help = "Examples:\n  ordeal members remove n2")]
     Remove {
         /// The node, by name or number
         node: String,
@@ -86,6 +90,7 @@ enum Action {
         node: String,
     },
     /// Spread the groups' leaders evenly over the voters
+    #[command(after_help = "Examples:\n  ordeal members rebalance")]
     Rebalance,
 }
 
@@ -97,7 +102,13 @@ impl Members {
             context,
             operator: &operator,
         };
-        context.block_on(hand.act())?;
+        let only_looks = self.dry_run || matches!(self.action, Action::List);
+        context.block_on(async {
+            if only_looks {
+                return hand.act().await;
+            }
+            on_record(operator.cluster(), hand.act()).await
+        })?;
         Ok(Exit::Valid)
     }
 }

@@ -8,7 +8,9 @@
 mod bench;
 mod campaign;
 mod check;
+mod choose;
 mod cluster;
+mod cluster_backup;
 mod cluster_status;
 mod completions;
 mod context;
@@ -73,6 +75,7 @@ enum Verb {
     Bench(bench::Bench),
     Lab(lab::LabVerb),
     Doctor(doctor::Doctor),
+    Use(choose::Use),
     Fault(fault::FaultVerb),
     Heal(heal::Heal),
     Cluster(cluster::ClusterVerb),
@@ -100,6 +103,7 @@ impl Verb {
             Self::Lab(verb) => verb.run(context),
             Self::LabInit(verb) => verb.run(),
             Self::Doctor(verb) => verb.run(context),
+            Self::Use(verb) => verb.run(context),
             Self::Fault(verb) => verb.run(context),
             Self::Heal(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
@@ -114,7 +118,33 @@ impl Verb {
 
 /// The command line as clap knows it, for completions, man pages and the tests of help texts.
 pub fn command() -> clap::Command {
-    Cli::command()
+    Cli::command().mut_subcommands(with_examples)
+}
+
+/// Gives each verb below a verb those of the verb's examples that are about it.
+fn with_examples(verb: clap::Command) -> clap::Command {
+    let examples = verb
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let name = verb.get_name().to_owned();
+    verb.mut_subcommands(|below| {
+        if below.get_after_help().is_some() {
+            return below;
+        }
+        let typed = format!("ordeal {name} {}", below.get_name());
+        let about = |line: &&str| {
+            let rest = line.trim_start().strip_prefix(&typed);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        let lines: Vec<&str> = examples.lines().filter(about).collect();
+        let text = format!("Examples:\n{}", lines.join("\n"));
+        if lines.is_empty() {
+            below
+        } else {
+            below.after_help(text)
+        }
+    })
 }
 
 /// Parses the arguments, runs the verb, prints its error if it has one, and names the exit code.
@@ -156,6 +186,30 @@ fn parse() -> Result<Cli, clap::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_verb_shows_how_it_is_typed() {
+        fn without(command: &clap::Command, path: &str) -> Vec<String> {
+            let path = format!("{path} {}", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let lacks = (!help.contains("Examples:"))
+                .then(|| path.clone())
+                .into_iter();
+            let below = command
+                .get_subcommands()
+                .filter(|below| !below.is_hide_set());
+            lacks
+                .chain(below.flat_map(|below| without(below, &path)))
+                .collect()
+        }
+        let verbs = command();
+        let verbs = verbs.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let lacking: Vec<String> = verbs.flat_map(|verb| without(verb, "ordeal")).collect();
+        assert!(lacking.is_empty(), "no examples: {lacking:?}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

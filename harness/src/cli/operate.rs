@@ -1,14 +1,19 @@
 //! What the operator's verbs share: the way to the cluster, and asking before what is dangerous.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::Value;
 
 use super::{Context, UsageError};
-use crate::cluster::{self, Host};
+use crate::by_hand::{Doing, Outcome};
+use crate::cluster::{self, Cluster, Host};
 use crate::operator::{Configuration, Operator, Ports};
+use crate::system::{self, Node, System};
 
 /// Where the nodes listen.
 #[derive(Clone, Copy, Debug, Args)]
@@ -24,7 +29,7 @@ pub(super) struct At {
 impl At {
     /// Opens and enters the cluster. Before any runtime: a lab's network belongs to threads.
     pub(super) fn operator(self, context: &Context) -> anyhow::Result<Operator> {
-        let cluster = cluster::open(context.selector())?;
+        let cluster = cluster::open(&context.selector())?;
         cluster.enter()?;
         Ok(Operator::new(
             cluster,
@@ -34,6 +39,41 @@ impl At {
             },
         )?)
     }
+}
+
+/// A system, compiled for some hosts.
+pub(super) fn system_on(
+    system: &str,
+    parameters: &BTreeMap<String, Value>,
+    hosts: &[&Host],
+) -> anyhow::Result<Arc<System>> {
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let source = system::find(system, &here).map_err(UsageError)?;
+    let nodes = hosts.iter().map(|host| Node {
+        name: host.name.clone(),
+        id: host.id,
+        address: host.address.to_string(),
+        joins: false,
+    });
+    let compiled = system::compile(&source, parameters, nodes.collect());
+    Ok(Arc::new(compiled.map_err(UsageError::wrap)?))
+}
+
+/// Does what was typed, and puts it on the record of the run that is on, if one is.
+pub(super) async fn on_record<T>(
+    cluster: &Cluster,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let typed: Vec<String> = std::env::args().skip(1).collect();
+    let noted = "cannot note in the run that is on what is done by hand";
+    let doing = Doing::begin(cluster, &typed.join(" ")).context(noted)?;
+    let done = work.await;
+    let outcome = match &done {
+        Ok(_) => Outcome::Done,
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
+    doing.end(outcome).context(noted)?;
+    done
 }
 
 /// The host that the user means.

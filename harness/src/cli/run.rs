@@ -1,6 +1,7 @@
 //! `ordeal run`: the main thing.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -118,6 +119,8 @@ impl Run {
 
     fn once(&self, context: &Context, mut plan: Plan) -> anyhow::Result<Exit> {
         plan.stop_on_violation = self.stop_on_violation;
+        let at_terminal = std::io::stdin().is_terminal();
+        plan.check_hands(at_terminal).map_err(UsageError::wrap)?;
         launch::check(context, &plan)?;
         let progress = Progress::new(context.json);
         let playbook = [&plan.loaded.playbook];
