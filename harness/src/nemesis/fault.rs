@@ -222,7 +222,7 @@ impl Fault {
     /// The same fault with its nodes settled, so that it can be done to the same ones again. What
     /// was done to the leader is to be done to the leader again, whoever that is then.
     pub(super) fn settled(&self, plan: &Plan) -> Self {
-        if self.asks_for_leader() {
+        if self.asks_for_leader() && !matches!(self, Self::Membership(_)) {
             return self.clone();
         }
         let mut settled = self.clone();

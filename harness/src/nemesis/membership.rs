@@ -290,10 +290,11 @@ impl Membership {
 
     /// The same with its nodes settled.
     pub(super) fn settle(&mut self, plan: &Plan) {
-        self.on = plan
-            .targets
-            .first()
-            .map(|name| Target::Names(vec![name.clone()]));
+        // The leader again, whoever that is then.
+        if self.on != Some(Target::Leader) {
+            let target = plan.targets.first();
+            self.on = target.map(|name| Target::Names(vec![name.clone()]));
+        }
         self.with = plan.targets.get(1).cloned();
     }
 }
