@@ -86,6 +86,10 @@ fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let span = tracing::info_span!("node", id = config.id, process = std::process::id());
     let _span = span.clone().entered();
     runtime.on_thread_start(move || std::mem::forget(span.clone().entered()));
+    // Memory comes and goes in small pieces, and a huge page is zeroed whole for the first of them.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay as they are");
+    }
     let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         // What a failed fsync left on the disk is unknown: no orderly stop, no further word.

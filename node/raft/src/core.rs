@@ -309,6 +309,11 @@ impl Core {
             || self.installing.is_some()
     }
 
+    /// Whether a write is under way.
+    pub(crate) fn is_writing(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// Whether a write has been under way for longer than an election timeout.
     pub(crate) fn disk_is_stalled(&self) -> bool {
         let patience = u64::from(self.config.election_ticks_max);

@@ -400,6 +400,14 @@ impl Raft {
         matches!(self.role, Role::Leader(_))
     }
 
+    /// Whether something here cannot go on before a write under way is stable. On a follower that
+    /// has its leader that is only what is committed already: its word to the leader leaves with
+    /// the write itself.
+    pub fn waits_for_disk(&self) -> bool {
+        let follows = matches!(&self.role, Role::Follower(it) if it.leader.is_some());
+        self.core.is_writing() && (!follows || self.core.commit > self.core.log.stable())
+    }
+
     /// Whether the group sleeps: ticks change nothing until something wakes it.
     pub fn is_asleep(&self) -> bool {
         self.core.asleep

@@ -18,6 +18,7 @@
 mod address;
 mod apply;
 mod clock;
+mod completions;
 mod engine;
 mod forward;
 mod inbox;

@@ -54,7 +54,9 @@ fn every_law_holds_in_every_storm() {
             });
         }
     });
-    println!("{seeds} seeds from {first}: {events:?} events, {operations:?} operations, {entries:?} entries");
+    println!(
+        "{seeds} seeds from {first}: {events:?} events, {operations:?} operations, {entries:?} entries"
+    );
     if let Some((seed, law)) = failed.lock().expect("not poisoned").first() {
         panic!(
             "seed {seed} broke a law: {law}\n\
