@@ -127,6 +127,24 @@ fn edn_is_read_in_both_forms_with_independent_keys_and_the_nemesis_apart() {
 }
 
 #[test]
+fn independent_tuples_are_told_by_the_reads() {
+    let tuples = "{:process 0 :type :invoke :f :read :value [3 nil]}
+        {:process 0 :type :ok :f :read :value [3 5]}";
+    let history = read_text(tuples);
+    assert_eq!(ops(&history)[1].key, json!(3));
+    assert!(history.notes()[0].contains("[key value]"));
+    let as_they_are = ReadOptions {
+        independent: Some(false),
+        ..ReadOptions::default()
+    };
+    let history = read(tuples.as_bytes(), as_they_are).unwrap();
+    assert_eq!(ops(&history)[1].value, json!([3, 5]));
+    // A register of pairs is asked with nothing.
+    let history = read_text(&tuples.replace("[3 nil]", "nil"));
+    assert_eq!(ops(&history)[1].value, json!([3, 5]));
+}
+
+#[test]
 fn lines_for_the_eye_are_read_too() {
     let lines = "starting the test\n3\t:invoke\t:write\t5\n\
                  INFO  jepsen.util - 4 :invoke :cas [1 2]\n\
@@ -161,7 +179,7 @@ fn histories_survive_every_format_and_packing() {
     let mut edn = Vec::new();
     write(&history, &mut edn, Format::Edn).unwrap();
     let independent = ReadOptions {
-        independent: true,
+        independent: Some(true),
         ..ReadOptions::default()
     };
     assert_eq!(
@@ -228,6 +246,53 @@ fn verdicts_do_not_depend_on_threads_or_on_the_order_of_keys() {
 }
 
 #[test]
+fn revisions_decide_when_they_are_right_and_nothing_when_they_are_wrong() {
+    // Forty adds open at once, then a read of each sum: hard to search, plain with revisions.
+    let mut ops: Vec<Op> = Vec::new();
+    let mut push = |op: Op, revision| ops.push(Op { revision, ..op });
+    for client in 0..40 {
+        push(
+            Op::new(client, Type::Invoke, "add", 1 << (client % 20)),
+            None,
+        );
+        push(Op::new(100 + client, Type::Invoke, "read", ()), None);
+    }
+    let mut sum = 0u64;
+    for client in (0..40).rev() {
+        sum += 1 << (client % 20);
+        let revision = Some(u64::from(41 - client));
+        push(
+            Op::new(client, Type::Ok, "add", 1 << (client % 20)),
+            revision,
+        );
+        push(Op::new(100 + client, Type::Ok, "read", sum), revision);
+    }
+    let mut options = Options::new(Model::Counter);
+    options.certify = true;
+    options.budget.time = std::time::Duration::from_secs(600);
+    let told: History = ops.iter().cloned().collect();
+    let report = check(&told, &options);
+    assert_eq!(report.verdict, Verdict::Valid, "{:?}", report.reason);
+    let order = &report.details["certificate"][0]["linearization"];
+    assert_eq!(order.as_array().map(Vec::len), Some(80));
+    // Four of them, with revisions that lie: the verdict is the search's.
+    ops.retain(|op| {
+        op.process
+            .to_string()
+            .parse::<u32>()
+            .is_ok_and(|it| it % 100 > 37)
+    });
+    for op in &mut ops {
+        op.revision = op.revision.map(|it| 100 - it);
+    }
+    let lied: History = ops.iter().cloned().collect();
+    assert_eq!(check(&lied, &options).verdict, Verdict::Valid);
+    ops.last_mut().expect("there are some").value = json!(7);
+    let wrong: History = ops.into_iter().collect();
+    assert_eq!(check(&wrong, &options).verdict, Verdict::Invalid);
+}
+
+#[test]
 fn budgets_end_in_unknown_with_the_reason() {
     // Appends without reads between: one read at the end decides, and no order fits.
     let mut ops = Vec::new();
@@ -266,6 +331,7 @@ fn budgets_end_in_unknown_with_the_reason() {
     let report = check(&history, &options);
     assert_eq!(report.verdict, Verdict::Unknown);
     assert!(report.reason.unwrap().contains("memory budget"));
+    assert!(report.figures.memory_bytes <= 1 << 20);
 }
 
 proptest! {

@@ -21,11 +21,16 @@ fn rounds(usual: usize) -> usize {
     given.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-const MODELS: [(Object, Model); 4] = [
+const MODELS: [(Object, Model); 9] = [
     (Object::Register, Model::Register),
     (Object::Kv, Model::Kv),
     (Object::Queue, Model::Queue),
+    (Object::Stack, Model::Stack),
+    (Object::PriorityQueue, Model::PriorityQueue),
     (Object::Set, Model::Set),
+    (Object::Counter, Model::Counter),
+    (Object::AppendLog, Model::AppendLog),
+    (Object::Mutex, Model::Mutex),
 ];
 
 fn options(model: Model) -> Options {
@@ -99,8 +104,8 @@ fn a_violation_is_told_with_the_op_that_completes_it() {
     let mut rng = StdRng::seed_from_u64(seed());
     for (object, model) in MODELS {
         let options = options(model);
-        let mut invalid = 0;
-        for round in 0..rounds(4000) {
+        let (mut invalid, mut doubted) = (0, 0);
+        for round in 0..rounds(2000) {
             let recipe = Recipe {
                 object,
                 operations: rng.random_range(3..14),
@@ -115,13 +120,25 @@ fn a_violation_is_told_with_the_op_that_completes_it() {
             mutate(&mut rng, &mut ops);
             let expected = first_invalid(&ops, &options);
             let mut online = Online::new(&options).unwrap();
-            let told = ops.iter().position(|op| online.push(op).is_some());
-            assert_eq!(online.unfollowed(), []);
-            assert_eq!(told.map(|at| at + 1), expected, "{model}: {ops:#?}");
+            let mut in_doubt = false;
+            let told = ops.iter().position(|op| {
+                let told = online.push(op).is_some();
+                in_doubt |= !online.unfollowed().is_empty();
+                told
+            });
+            let told = told.map(|at| at + 1);
+            if in_doubt {
+                // Late or silent, and it says so; never a false alarm.
+                assert!(told.is_none() || expected.is_some_and(|it| told >= Some(it)));
+                doubted += 1;
+                continue;
+            }
+            assert_eq!(told, expected, "{model}: {ops:#?}");
             invalid += usize::from(expected.is_some());
         }
-        println!("{model}: {invalid} invalid");
-        assert!(invalid * 30 > rounds(4000), "the draw has lost its bite");
+        println!("{model}: {invalid} invalid, {doubted} in doubt");
+        assert!(doubted * 50 < rounds(2000), "too much is left in doubt");
+        assert!(invalid * 30 > rounds(2000), "the draw has lost its bite");
     }
 }
 

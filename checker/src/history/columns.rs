@@ -258,6 +258,11 @@ impl History {
         self.revision.get(row)
     }
 
+    /// Whether any op carries one.
+    pub(crate) fn has_revisions(&self) -> bool {
+        !self.revision.rows.is_empty()
+    }
+
     /// The values that the ids stand for.
     pub fn values(&self) -> &Values {
         &self.values

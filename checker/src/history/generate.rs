@@ -22,18 +22,28 @@ pub enum Object {
     Kv,
     /// `enqueue`, `dequeue`, first in, first out.
     Queue,
+    /// `push`, `pop`, last in, first out.
+    Stack,
+    /// `insert`, `extract`, the least first.
+    PriorityQueue,
     /// `add`, `read`.
     Set,
+    /// `add`, `add-and-get`, `read`.
+    Counter,
+    /// `append`, `read`.
+    AppendLog,
+    /// `acquire`, `release`, whoever acquired.
+    Mutex,
 }
 
 /// A promise broken once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// A read answers what was overwritten before it began.
+    /// A read answers what was overwritten before it began. Registers only.
     StaleRead,
-    /// A write is acknowledged and has no effect; the next read of the key shows it.
+    /// A write is acknowledged and has no effect; the next read of the key shows it. Registers only.
     LostWrite,
-    /// A read answers what nobody wrote.
+    /// A read answers what nobody wrote. Locks are not read.
     Phantom,
 }
 
@@ -54,7 +64,7 @@ pub struct Recipe {
     pub values: Option<u32>,
     /// Share of the operations that compare and set, from 0 to 1. Registers only.
     pub cas: f64,
-    /// What is broken, about two thirds into the history. Registers only.
+    /// What is broken, about two thirds into the history.
     pub anomaly: Option<Anomaly>,
     /// The seed.
     pub seed: u64,
@@ -125,7 +135,22 @@ struct Cell {
 
 const WRITES_KEPT: usize = 64;
 
+/// What nobody wrote.
+const PHANTOM: u32 = u32::MAX;
+
 impl Cell {
+    fn of(object: Object) -> Self {
+        let value = if object == Object::Counter {
+            json!(0)
+        } else {
+            Value::Null
+        };
+        Cell {
+            value,
+            ..Cell::default()
+        }
+    }
+
     /// A value that was overwritten for good before a read began: its write had returned when
     /// another began that had itself returned by then.
     fn stale(&self, read_invoked: usize) -> Option<Value> {
@@ -159,7 +184,9 @@ impl<'a> Generator<'a> {
             history: History::new(),
             clients: (0..recipe.clients.max(1)).map(|_| Client::Idle).collect(),
             processes: (0..recipe.clients.max(1) as u32).collect(),
-            cells: (0..recipe.keys.max(1)).map(|_| Cell::default()).collect(),
+            cells: (0..recipe.keys.max(1))
+                .map(|_| Cell::of(recipe.object))
+                .collect(),
             time: 0,
             fresh: 0,
             invoked: 0,
@@ -241,6 +268,23 @@ impl<'a> Generator<'a> {
             },
             Object::Queue if self.rng.random_bool(0.5) => ("dequeue", Value::Null),
             Object::Queue => ("enqueue", json!(self.value())),
+            Object::Stack if self.rng.random_bool(0.5) => ("pop", Value::Null),
+            Object::Stack => ("push", json!(self.value())),
+            Object::PriorityQueue if self.rng.random_bool(0.5) => ("extract", Value::Null),
+            // Spread, so that the order of priorities is not that of time.
+            Object::PriorityQueue => (
+                "insert",
+                json!(self.value().wrapping_mul(2_654_435_761) & 0xffff_ffff),
+            ),
+            Object::Counter => match self.rng.random_range(0..3) {
+                0 => ("read", Value::Null),
+                1 => ("add", json!(self.rng.random_range(1..4))),
+                _ => ("add-and-get", json!(self.rng.random_range(1..4))),
+            },
+            Object::AppendLog if self.rng.random_bool(0.2) => ("read", Value::Null),
+            Object::AppendLog => ("append", json!(self.value())),
+            Object::Mutex if self.rng.random_bool(0.5) => ("acquire", Value::Null),
+            Object::Mutex => ("release", Value::Null),
             Object::Set if self.rng.random_bool(0.1) => ("read", Value::Null),
             Object::Set => ("add", json!(self.value())),
         };
@@ -261,8 +305,12 @@ impl<'a> Generator<'a> {
         let lose = self.is_time_for(Anomaly::LostWrite);
         let cell = &mut self.cells[pending.key];
         match pending.f {
-            "read" if self.recipe.object == Object::Set => {
-                Outcome::Ok(Value::Array(cell.items.clone()))
+            "read" if matches!(self.recipe.object, Object::Set | Object::AppendLog) => {
+                let mut items = cell.items.clone();
+                if self.takes_phantom() {
+                    items.push(json!(PHANTOM));
+                }
+                Outcome::Ok(Value::Array(items))
             }
             "read" | "get" => {
                 let value = cell.value.clone();
@@ -284,6 +332,23 @@ impl<'a> Generator<'a> {
                 cell.value = pending.argument[1].clone();
                 Outcome::Ok(pending.argument.clone())
             }
+            "append" if self.recipe.object == Object::AppendLog => {
+                cell.items.push(pending.argument.clone());
+                Outcome::Ok(json!({"offset": cell.items.len() - 1}))
+            }
+            "add" | "add-and-get" if self.recipe.object == Object::Counter => {
+                let sum = |value: &Value| value.as_i64().unwrap_or_default();
+                cell.value = json!(sum(&cell.value) + sum(&pending.argument));
+                Outcome::Ok(cell.value.clone())
+            }
+            "acquire" | "release" => {
+                let held = !cell.value.is_null();
+                if held == (pending.f == "acquire") {
+                    return Outcome::Mismatch;
+                }
+                cell.value = if held { Value::Null } else { json!(true) };
+                Outcome::Ok(Value::Null)
+            }
             "append" => {
                 let text = cell.value.as_str().unwrap_or_default();
                 cell.value = json!(format!("{text}{}", pending.argument.as_str().unwrap_or("")));
@@ -292,12 +357,25 @@ impl<'a> Generator<'a> {
             "add" if cell.items.contains(&pending.argument) => {
                 Outcome::Ok(pending.argument.clone())
             }
-            "enqueue" | "add" => {
+            "enqueue" | "push" | "insert" | "add" => {
                 cell.items.push(pending.argument.clone());
                 Outcome::Ok(pending.argument.clone())
             }
-            "dequeue" if cell.items.is_empty() => Outcome::Empty,
-            "dequeue" => Outcome::Ok(cell.items.remove(0)),
+            "dequeue" | "pop" | "extract" if cell.items.is_empty() => Outcome::Empty,
+            "dequeue" | "pop" | "extract" => {
+                let items = cell.items.iter().enumerate();
+                let first = match pending.f {
+                    "pop" => cell.items.len() - 1,
+                    "extract" => items.min_by_key(|(_, it)| it.as_u64()).map_or(0, |it| it.0),
+                    _ => 0,
+                };
+                let first = cell.items.remove(first);
+                Outcome::Ok(if self.takes_phantom() {
+                    json!(PHANTOM)
+                } else {
+                    first
+                })
+            }
             _ => Outcome::Mismatch,
         }
     }
@@ -306,16 +384,25 @@ impl<'a> Generator<'a> {
         self.anomaly == Some(anomaly) && self.invoked * 3 >= self.recipe.operations * 2
     }
 
+    /// Whether this answer is to be what nobody wrote.
+    fn takes_phantom(&mut self) -> bool {
+        let now = self.is_time_for(Anomaly::Phantom);
+        if now {
+            self.anomaly = None;
+        }
+        now
+    }
+
     /// What a read answers that would answer `value`.
     fn anomalous(&mut self, pending: &Pending, value: Value) -> Value {
-        if self.recipe.object != Object::Register {
-            return value;
+        if self.takes_phantom() {
+            return match self.recipe.object {
+                Object::Kv => json!("phantom;"),
+                _ => json!(PHANTOM),
+            };
         }
-        if self.is_time_for(Anomaly::Phantom) {
-            self.anomaly = None;
-            return json!(u32::MAX);
-        }
-        if self.is_time_for(Anomaly::StaleRead)
+        if self.recipe.object == Object::Register
+            && self.is_time_for(Anomaly::StaleRead)
             && let Some(stale) = self.cells[pending.key].stale(pending.invoked)
             && stale != value
         {

@@ -146,32 +146,39 @@ fn is_header(line: &[u8]) -> Result<bool, ReadError> {
 /// Reads an ordinary line into the columns. None: nothing was taken, the line is out of the ordinary.
 fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()> {
     let mut scan = Scanner::new(line);
-    scan.expect(b'{')?;
     let row = history.len() as u64;
     let (mut index, mut time) = (row, row);
     let (mut process, mut type_, mut f) = (None, None, None);
+    // In the order in which we write them, fields need not be told apart.
+    if let Some(begin) = begin(&mut scan) {
+        (index, time) = (begin.index, begin.time);
+        (process, type_) = (Some(begin.process), Some(begin.type_));
+    } else {
+        scan = Scanner::new(line);
+        scan.expect(b'{')?;
+    }
     let (mut key, mut value) = (ValueId::NULL, ValueId::NULL);
     let (mut error, mut node, mut revision) = (None, None, None);
     loop {
-        let name = scan.plain_string()?;
+        let name = scan.plain_bytes()?;
         scan.expect(b':')?;
         match name {
-            "index" => index = scan.unsigned()?,
-            "time" => time = scan.unsigned()?,
-            "process" if scan.peek() == Some(b'"') => {
+            b"index" => index = scan.unsigned()?,
+            b"time" => time = scan.unsigned()?,
+            b"process" if scan.peek() == Some(b'"') => {
                 process = Some((scan.plain_string()? == "nemesis").then_some(Process::NEMESIS)?);
             }
-            "process" => {
+            b"process" => {
                 let number = u32::try_from(scan.unsigned()?).ok()?;
                 process = Some((number != Process::NEMESIS).then_some(number)?);
             }
-            "type" => type_ = Some(Type::from_name(scan.plain_string()?.as_bytes())?),
-            "f" => f = Some(scan.plain_string()?),
-            "key" => key = scan.value(history.values_mut(), scratch)?,
-            "value" => value = scan.value(history.values_mut(), scratch)?,
-            "error" => error = Some(scan.plain_string()?),
-            "node" => node = Some(scan.plain_string()?),
-            "revision" => revision = Some(scan.unsigned()?),
+            b"type" => type_ = Some(Type::from_name(scan.plain_bytes()?)?),
+            b"f" => f = Some(scan.plain_string()?),
+            b"key" => key = scan.value(history.values_mut(), scratch)?,
+            b"value" => value = scan.value(history.values_mut(), scratch)?,
+            b"error" => error = Some(scan.plain_string()?),
+            b"node" => node = Some(scan.plain_string()?),
+            b"revision" => revision = Some(scan.unsigned()?),
             _ => return None,
         }
         match scan.next()? {
@@ -195,6 +202,34 @@ fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()>
         history.set_revision(row, revision);
     }
     Some(())
+}
+
+/// What every line of ours begins with.
+struct Begin {
+    index: u64,
+    time: u64,
+    process: u32,
+    type_: Type,
+}
+
+/// Reads it, and the comma behind it.
+#[inline]
+fn begin(scan: &mut Scanner<'_>) -> Option<Begin> {
+    scan.literal(b"{\"index\":")?;
+    let index = scan.unsigned()?;
+    scan.literal(b",\"time\":")?;
+    let time = scan.unsigned()?;
+    scan.literal(b",\"process\":")?;
+    let process = u32::try_from(scan.unsigned()?).ok()?;
+    scan.literal(b",\"type\":")?;
+    let type_ = Type::from_name(scan.plain_bytes()?)?;
+    scan.literal(b",")?;
+    (process != Process::NEMESIS).then_some(Begin {
+        index,
+        time,
+        process,
+        type_,
+    })
 }
 
 /// Writes a recording, header first.

@@ -53,21 +53,28 @@ impl<'a> Scanner<'a> {
         self.peek().is_none().then_some(())
     }
 
+    /// Exactly these bytes, blanks and all.
+    #[inline]
+    pub(super) fn literal(&mut self, wanted: &[u8]) -> Option<()> {
+        let found = self.text.get(self.at..)?.starts_with(wanted);
+        self.at += if found { wanted.len() } else { 0 };
+        found.then_some(())
+    }
+
     /// A string of printable ASCII without escapes.
     #[inline]
     pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.plain_bytes()?).ok()
+    }
+
+    #[inline]
+    pub(super) fn plain_bytes(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
-        let from = self.at;
-        loop {
-            match *self.text.get(self.at)? {
-                b'"' => break,
-                b'\\' | 0..0x20 | 0x80.. => return None,
-                _ => self.at += 1,
-            }
-        }
-        let text = &self.text[from..self.at];
-        self.at += 1;
-        std::str::from_utf8(text).ok()
+        let rest = &self.text[self.at..];
+        let is_plain = |byte: u8| (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
+        let len = rest.iter().position(|&byte| !is_plain(byte))?;
+        self.at += len + 1;
+        (rest[len] == b'"').then_some(&rest[..len])
     }
 
     /// An integer without sign, at most 19 digits.
@@ -109,7 +116,7 @@ impl<'a> Scanner<'a> {
             b'0'..=b'9' | b'-' => self.integer().map(|integer| values.integer(integer)),
             b'"' => {
                 let from = self.at;
-                self.plain_string()?;
+                self.plain_bytes()?;
                 Some(values.canonical(&self.text[from..self.at]))
             }
             first => {
@@ -203,7 +210,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            b'"' => self.plain_string().map(drop)?,
+            b'"' => self.plain_bytes().map(drop)?,
             b'n' => self.word(b"null")?,
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::columns::History;
 use super::error::ReadError;
+use super::op::{Process, Type};
 use super::{edn, jsonl, text};
 
 /// How a history is written down.
@@ -52,8 +53,9 @@ impl Format {
 pub struct ReadOptions {
     /// The format; none: told by the first bytes.
     pub format: Option<Format>,
-    /// Whether values are Jepsen's independent tuples `[key value]`. EDN and text only.
-    pub independent: bool,
+    /// Whether values are Jepsen's independent tuples `[key value]`; none: told by the ops, which
+    /// is noted. EDN and text only.
+    pub independent: Option<bool>,
 }
 
 /// Reads a history, unpacking gzip and zstd.
@@ -82,10 +84,36 @@ fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadE
     }
     let mut whole = Vec::new();
     input.read_to_end(&mut whole)?;
-    match format {
-        Format::Edn => edn::read(&whole, options.independent),
-        _ => text::read(&whole, options.independent),
+    let read = |independent| match format {
+        Format::Edn => edn::read(&whole, independent),
+        _ => text::read(&whole, independent),
+    };
+    let history = read(options.independent.unwrap_or(false))?;
+    if options.independent.is_some() || !looks_independent(&history) {
+        return Ok(history);
     }
+    let mut history = read(true)?;
+    history.note("reads are asked with [key nil]: values were taken as [key value]".into());
+    Ok(history)
+}
+
+/// Whether every value is a pair, and reads are asked with a pair of which the second is null.
+fn looks_independent(history: &History) -> bool {
+    let mut asked = false;
+    let clients = history.rows().filter(|row| row.process != Process::Nemesis);
+    for row in clients {
+        let Some([_, value]) = history.values().pair(row.value) else {
+            return false;
+        };
+        let reads = matches!(row.f, "read" | "r" | "get");
+        if row.type_ == Type::Invoke && reads {
+            if !value.is_null() {
+                return false;
+            }
+            asked = true;
+        }
+    }
+    asked
 }
 
 /// Reads a file; `-` is standard input.

@@ -151,6 +151,12 @@ impl Values {
         }
     }
 
+    /// The elements of a list of two.
+    pub(crate) fn pair(&self, id: ValueId) -> Option<[Value; 2]> {
+        let text = self.text(id).filter(|text| text.starts_with('['))?;
+        serde_json::from_str(text).ok()
+    }
+
     /// The value with this bare number; null for numbers that are no value's.
     pub(crate) fn value_of_raw(&self, raw: u32) -> Value {
         let id = ValueId(raw);

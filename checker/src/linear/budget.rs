@@ -105,6 +105,11 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
+    /// Whether there is time left, whatever the steps.
+    pub(crate) fn time_left(&self) -> Result<(), Spent> {
+        self.purse.time_left()
+    }
+
     /// States that the engine now holds this much.
     pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), Spent> {
         if bytes > self.held {

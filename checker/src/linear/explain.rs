@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::budget::Purse;
+use super::rounds::Culprits;
 use super::shrink;
 use super::space::{Space, Timed};
 use crate::history::{Call, Calls, History, Op, Outcome};
@@ -26,33 +27,55 @@ struct Partial {
     stuck: u32,
 }
 
+/// Of a part that could not be made small, so many operations are told, the last ones.
+const TOLD_MAX: usize = 64;
+
 /// At most this many orders are shown, and looked at.
 const SHOWN: usize = 8;
 const LOOKED_AT: usize = 200_000;
 
-/// Shrinks and explains. `involved` are the operations to look at first.
+/// Shrinks and explains.
 pub(crate) fn explain(
     space: &mut impl Space,
     operations: &[Timed],
-    involved: &[u32],
+    culprits: &Culprits,
     history: &History,
     calls: &Calls,
     purse: &Purse,
 ) -> Explained {
-    let core = shrink::shrink(space, operations, involved, purse);
+    let core: Vec<(u32, Timed)> = if culprits.alone {
+        let mut numbers = culprits.operations.clone();
+        numbers.sort_unstable();
+        let alone = numbers.iter().map(|&it| (it, operations[it as usize]));
+        alone.collect()
+    } else {
+        shrink::shrink(space, operations, &culprits.operations, purse)
+    };
     let confirmed = shrink::confirmed(space, &core, purse);
     let timed: Vec<Timed> = core.iter().map(|&(_, it)| it).collect();
-    let partials = longest(space, &timed);
+    let partials = if timed.len() > TOLD_MAX {
+        Vec::new()
+    } else {
+        longest(space, &timed)
+    };
     let told: Vec<Told> = timed
         .iter()
         .map(|it| Told::new(history, calls, it))
         .collect();
 
-    let mut words = vec![format!(
-        "These {} operations cannot be put in any legal order, whatever else happened:",
-        told.len()
-    )];
-    words.extend(told.iter().map(|it| it.sentence.clone()));
+    let mut words = vec![match told.len() {
+        1 => "This operation is illegal by itself, whatever else happened:".to_owned(),
+        many => format!(
+            "These {many} operations cannot be put in any legal order, whatever else happened:"
+        ),
+    }];
+    if let Some(more) = told.len().checked_sub(TOLD_MAX).filter(|&more| more > 0) {
+        words.push(format!(
+            "… {more} earlier ones: the budget ended before they could be left out"
+        ));
+    }
+    let first = told.len().saturating_sub(TOLD_MAX);
+    words.extend(told[first..].iter().map(|it| it.sentence.clone()));
     for partial in partials.iter().take(3) {
         words.push(stuck_in_words(space, history, &told, partial));
     }

@@ -3,6 +3,7 @@
 mod bits;
 mod budget;
 mod certificate;
+mod containers;
 mod explain;
 mod frontier;
 mod object;
@@ -14,6 +15,7 @@ mod space;
 mod timeline;
 #[cfg(test)]
 mod twin;
+mod witness;
 mod zones;
 
 pub(crate) use online::Follow;
@@ -25,18 +27,20 @@ use serde_json::json;
 
 use crate::history::{Calls, History, ValueId};
 use crate::model::register::{Decoder, Operation, Registers};
+use crate::model::sequence::{Discipline, QueueOp};
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
-use rounds::Decision;
+use object::Object;
+use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
 
 /// Checks the linearizable model that the options name.
 pub(crate) fn check(history: &History, options: &Options) -> Report {
     let initial = &options.initial;
-    let queue = |discipline| check_objects(&sequence::Queue(discipline), history, options);
+    let queue = |discipline| check_container(discipline, history, options);
     match options.model {
         Model::Kv => check_objects(&kv::Kv, history, options),
         Model::MultiRegister => {
@@ -54,9 +58,9 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
             let initial = initial.as_i64().unwrap_or(0);
             check_objects(&aggregate::Counter { initial }, history, options)
         }
-        Model::Queue => queue(sequence::Discipline::Queue),
-        Model::Stack => queue(sequence::Discipline::Stack),
-        Model::PriorityQueue => queue(sequence::Discipline::Priority),
+        Model::Queue => queue(Discipline::Queue),
+        Model::Stack => queue(Discipline::Stack),
+        Model::PriorityQueue => queue(Discipline::Priority),
         Model::Mutex => check_objects(&lock::Lock { owned: false }, history, options),
         Model::Lock => check_objects(&lock::Lock { owned: true }, history, options),
         Model::Lease => check_objects(&lock::Lease, history, options),
@@ -66,7 +70,8 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
 }
 
 fn check_registers(history: &History, options: &Options) -> Report {
-    let purse = Purse::new(&options.budget, Instant::now());
+    let started = Instant::now();
+    let purse = Purse::new(&options.budget, started);
     let calls = match history.calls() {
         Ok(calls) => calls,
         Err(error) => {
@@ -76,14 +81,22 @@ fn check_registers(history: &History, options: &Options) -> Report {
             );
         }
     };
-    let registers = match Registers::of(history, &calls, options) {
-        Ok(registers) => registers,
+    let alive = || purse.time_left().is_ok();
+    let registers = match Registers::of(history, &calls, options, alive) {
+        Ok(Some(registers)) => registers,
+        Ok(None) => return out_of_time(options),
         Err(error) => return misfit(options, &error),
     };
+    if purse.take(registers.memory_bytes()).is_err() {
+        return Report::unknown(
+            options.model.name(),
+            "the memory budget ended before the operations were sorted by key",
+        );
+    }
     let initial = Decoder::new(history, false).id(history.values(), &options.initial);
     let decisions = rounds::decide(registers.keys.len(), &purse, |number, steps| {
         let operations = registers.of_key(number);
-        decide_register(operations, initial, options.certify, &purse, steps)
+        decide_register(history, operations, initial, options.certify, &purse, steps)
     });
     let whole = Whole {
         history,
@@ -91,10 +104,27 @@ fn check_registers(history: &History, options: &Options) -> Report {
         calls: &calls,
         keys: &registers.keys,
         purse: &purse,
+        started,
     };
     whole.report(&decisions, |number| {
         RegisterSpace::new(registers.of_key(number), initial)
     })
+}
+
+fn check_container(discipline: Discipline, history: &History, options: &Options) -> Report {
+    let shortcut = |object: &Object<QueueOp>| match containers::check(
+        discipline,
+        &object.operations,
+        &object.classes,
+    ) {
+        containers::Outcome::Valid(order) => Some(Decision::Valid(Some(order))),
+        containers::Outcome::Invalid(operations) => Some(Decision::Invalid(Culprits {
+            operations,
+            alone: true,
+        })),
+        containers::Outcome::Undecided => None,
+    };
+    check_unless(&sequence::Queue(discipline), history, options, shortcut)
 }
 
 /// Checks objects of any specification.
@@ -103,7 +133,18 @@ pub(crate) fn check_objects<M: Specification>(
     history: &History,
     options: &Options,
 ) -> Report {
-    let purse = Purse::new(&options.budget, Instant::now());
+    check_unless(model, history, options, |_| None)
+}
+
+/// Checks objects by search, unless a shortcut decides them.
+fn check_unless<M: Specification>(
+    model: &M,
+    history: &History,
+    options: &Options,
+    shortcut: impl Fn(&Object<M::Op>) -> Option<Decision> + Sync,
+) -> Report {
+    let started = Instant::now();
+    let purse = Purse::new(&options.budget, started);
     let calls = match history.calls() {
         Ok(calls) => calls,
         Err(error) => {
@@ -113,14 +154,22 @@ pub(crate) fn check_objects<M: Specification>(
             );
         }
     };
-    let objects = match object::split(model, history, &calls, options.by_key) {
-        Ok(objects) => objects,
+    let alive = || purse.time_left().is_ok();
+    let objects = match object::split(model, history, &calls, options.by_key, alive) {
+        Ok(Some(objects)) => objects,
+        Ok(None) => return out_of_time(options),
         Err(error) => return misfit(options, &error),
     };
     let decisions = rounds::decide(objects.len(), &purse, |number, steps| {
         let object = &objects[number];
+        // Later rounds come after a shortcut that did not decide.
+        if steps <= rounds::FIRST_STEPS
+            && let Some(decision) = shortcut(object)
+        {
+            return Ok(decision);
+        }
         let mut space = Numbered::new(model, object.classes.as_slice());
-        decide_by_search(&mut space, &object.operations, &purse, steps)
+        decide_by_witness_or_search(history, &mut space, &object.operations, &purse, steps)
     });
     let keys: Vec<ValueId> = objects.iter().map(|object| object.key).collect();
     let whole = Whole {
@@ -129,6 +178,7 @@ pub(crate) fn check_objects<M: Specification>(
         calls: &calls,
         keys: &keys,
         purse: &purse,
+        started,
     };
     whole.report(&decisions, |number| {
         let object = &objects[number];
@@ -137,6 +187,13 @@ pub(crate) fn check_objects<M: Specification>(
             object.operations.clone(),
         )
     })
+}
+
+fn out_of_time(options: &Options) -> Report {
+    Report::unknown(
+        options.model.name(),
+        "the time budget ended before the operations were decoded",
+    )
 }
 
 fn misfit(options: &Options, error: &str) -> Report {
@@ -153,6 +210,7 @@ struct Whole<'a> {
     calls: &'a Calls,
     keys: &'a [ValueId],
     purse: &'a Purse,
+    started: Instant,
 }
 
 impl Whole<'_> {
@@ -199,11 +257,11 @@ impl Whole<'_> {
             .iter()
             .enumerate()
             .find_map(|(number, it)| match it {
-                Decision::Invalid(involved) => Some((number, involved)),
+                Decision::Invalid(culprits) => Some((number, culprits)),
                 _ => None,
             });
-        if let Some((number, involved)) = invalid.filter(|_| self.options.explain) {
-            self.explain(&mut report, number, involved, &object);
+        if let Some((number, culprits)) = invalid.filter(|_| self.options.explain) {
+            self.explain(&mut report, number, culprits, &object);
         }
         if self.options.certify {
             self.certify(&mut report, decisions, &object);
@@ -219,11 +277,16 @@ impl Whole<'_> {
         &self,
         report: &mut Report,
         number: usize,
-        involved: &[u32],
+        culprits: &Culprits,
         object: impl Fn(usize) -> (S, Vec<Timed>),
     ) {
         // What is left of the budget, but no more than a reader would wait.
-        let time = self.options.budget.time.min(EXPLAIN_MAX);
+        let left = self
+            .options
+            .budget
+            .time
+            .saturating_sub(self.started.elapsed());
+        let time = left.min(EXPLAIN_MAX);
         let purse = Purse::new(
             &Budget {
                 time,
@@ -233,7 +296,7 @@ impl Whole<'_> {
         );
         let (mut space, operations) = object(number);
         let (history, calls) = (self.history, self.calls);
-        let told = explain::explain(&mut space, &operations, involved, history, calls, &purse);
+        let told = explain::explain(&mut space, &operations, culprits, history, calls, &purse);
         report.counterexample = told.counterexample;
         report.explanation = told.words;
         report.details = told.data;
@@ -276,20 +339,38 @@ impl Whole<'_> {
 const EXPLAIN_MAX: Duration = Duration::from_secs(5);
 
 fn decide_register(
+    history: &History,
     operations: &[Operation],
     initial: u32,
     certify: bool,
     purse: &Purse,
     steps: u64,
 ) -> Result<Decision, Spent> {
-    match zones::check(operations, initial, certify) {
+    match zones::check(operations, initial, certify, &mut Meter::new(purse, steps)) {
+        zones::Outcome::Spent(spent) => Err(spent),
         zones::Outcome::Valid(order) => Ok(Decision::Valid(order)),
-        zones::Outcome::Invalid(violation) => Ok(Decision::Invalid(violation.involved())),
+        zones::Outcome::Invalid(violation) => Ok(Decision::invalid(violation.involved())),
         zones::Outcome::NotUnique => {
             let (mut space, timed) = RegisterSpace::new(operations, initial);
-            decide_by_search(&mut space, &timed, purse, steps)
+            decide_by_witness_or_search(history, &mut space, &timed, purse, steps)
         }
     }
+}
+
+/// In the order that the system told, if that is one; else by search.
+fn decide_by_witness_or_search(
+    history: &History,
+    space: &mut impl Space,
+    operations: &[Timed],
+    purse: &Purse,
+    steps: u64,
+) -> Result<Decision, Spent> {
+    if steps <= rounds::FIRST_STEPS
+        && let Some(order) = witness::order(history, space, operations)
+    {
+        return Ok(Decision::Valid(Some(order)));
+    }
+    decide_by_search(space, operations, purse, steps)
 }
 
 /// Depth first; when that takes long, breadth first has a go too: it is better at short histories
@@ -306,7 +387,7 @@ fn decide_by_search(
             debug_assert_eq!(certificate::replay(space, operations, &order), Ok(()));
             Ok(Decision::Valid(Some(order)))
         }
-        Ok(Answer::Stuck(at)) => Ok(Decision::Invalid(vec![at])),
+        Ok(Answer::Stuck(at)) => Ok(Decision::invalid(vec![at])),
         Ok(Answer::TooWide(width)) => Ok(Decision::Unknown(format!(
             "{width} operations are open at once: more than the search can hold"
         ))),
@@ -314,7 +395,7 @@ fn decide_by_search(
             let mut meter = Meter::new(purse, steps / FRONTIER_SHARE);
             Ok(match frontier::check(space, operations, &mut meter)? {
                 None => Decision::Valid(None),
-                Some(at) => Decision::Invalid(vec![at]),
+                Some(at) => Decision::invalid(vec![at]),
             })
         }
         Err(spent) => Err(spent),

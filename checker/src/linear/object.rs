@@ -20,17 +20,24 @@ pub(crate) struct Object<Op> {
     pub(crate) classes: Vec<Op>,
 }
 
-/// Splits a history by key and decodes it.
+/// The clock is looked at once in so many calls.
+const LOOK_EVERY: usize = 1 << 13;
+
+/// Splits a history by key and decodes it; none when it is told to stop.
 pub(crate) fn split<M: Specification>(
     model: &M,
     history: &History,
     calls: &Calls,
     by_key: bool,
-) -> Result<Vec<Object<M::Op>>, String> {
+    alive: impl Fn() -> bool,
+) -> Result<Option<Vec<Object<M::Op>>>, String> {
     let mut numbers: HashMap<ValueId, usize, FixedState> = HashMap::default();
     let mut objects: Vec<Object<M::Op>> = Vec::new();
     let mut classes: Vec<HashMap<M::Op, u32, FixedState>> = Vec::new();
-    for call in calls.iter() {
+    for (number, call) in calls.iter().enumerate() {
+        if number.is_multiple_of(LOOK_EVERY) && !alive() {
+            return Ok(None);
+        }
         let row = call.invoke as usize;
         let observed = observe(history, *call);
         let decoded = model.decode(&observed).map_err(|expected| {
@@ -68,7 +75,7 @@ pub(crate) fn split<M: Specification>(
             class,
         });
     }
-    Ok(objects)
+    Ok(Some(objects))
 }
 
 fn number_of<Op: Clone + Eq + Hash>(

@@ -14,13 +14,28 @@ use crate::verdict::Verdict;
 pub(crate) enum Decision {
     /// It is linearizable; in this order, if one was asked for.
     Valid(Option<Vec<u32>>),
-    /// It is not: look at these operations first.
-    Invalid(Vec<u32>),
+    /// It is not.
+    Invalid(Culprits),
     /// It was not decided.
     Unknown(String),
 }
 
+/// Operations to look at first.
+#[derive(Debug)]
+pub(crate) struct Culprits {
+    pub(crate) operations: Vec<u32>,
+    /// They contradict each other by themselves, whatever the others do.
+    pub(crate) alone: bool,
+}
+
 impl Decision {
+    pub(crate) fn invalid(involved: Vec<u32>) -> Self {
+        Decision::Invalid(Culprits {
+            operations: involved,
+            alone: false,
+        })
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Decision::Valid(_) => Verdict::Valid,
@@ -30,7 +45,7 @@ impl Decision {
     }
 }
 
-const FIRST_STEPS: u64 = 50_000;
+pub(crate) const FIRST_STEPS: u64 = 50_000;
 const GROWTH: u64 = 10;
 
 /// Decides each of `count` objects.
@@ -44,14 +59,17 @@ pub(crate) fn decide(
     let mut steps = FIRST_STEPS;
     let mut starved: Vec<usize> = Vec::new();
     while !left.is_empty() {
-        let round: Vec<(usize, Result<Decision, Spent>)> = left
-            .par_iter()
-            .with_min_len((left.len() / 64).clamp(1, 16))
-            .map(|&object| {
-                let alive = purse.time_left();
-                (object, alive.and_then(|()| solve(object, steps)))
-            })
-            .collect();
+        let one = |&object: &usize| {
+            let alive = purse.time_left();
+            (object, alive.and_then(|()| solve(object, steps)))
+        };
+        let round: Vec<(usize, Result<Decision, Spent>)> = if left.len() == 1 {
+            // To wake a thread takes longer than to decide a short history.
+            left.iter().map(one).collect()
+        } else {
+            let least = (left.len() / 64).clamp(1, 16);
+            left.par_iter().with_min_len(least).map(one).collect()
+        };
         left.clear();
         for (object, result) in round {
             match result {

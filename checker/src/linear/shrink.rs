@@ -121,10 +121,10 @@ fn drop_unneeded(space: &impl Space, operations: &[(u32, Timed)]) -> Vec<(u32, T
 /// Whether the operations are known to be illegal.
 fn is_illegal(space: &mut impl Space, operations: &[(u32, Timed)], purse: &Purse) -> bool {
     let operations: Vec<Timed> = operations.iter().map(|&(_, it)| it).collect();
-    if let Some(legal) = space.quick(&operations) {
+    let mut meter = Meter::new(purse, TRIAL_STEPS);
+    if let Some(legal) = space.quick(&operations, &mut meter) {
         return !legal;
     }
-    let mut meter = Meter::new(purse, TRIAL_STEPS);
     matches!(
         search::search(space, &operations, &mut meter),
         Ok(search::Answer::Stuck(_))

@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet, HashTable};
 use serde_json::Value;
 
+use super::budget::Meter;
 use super::zones;
 use crate::history::History;
 use crate::model::register::{Action, NEVER, Operation};
@@ -33,7 +34,7 @@ pub(crate) trait Space {
     /// The state for a reader.
     fn show(&self, history: &History, state: u32) -> Value;
     /// Whether the operations are legal, when that can be told without a search.
-    fn quick(&self, _operations: &[Timed]) -> Option<bool> {
+    fn quick(&self, _operations: &[Timed], _meter: &mut Meter<'_>) -> Option<bool> {
         None
     }
     /// Whether an operation of the first class may be what makes one of the second possible.
@@ -127,12 +128,12 @@ impl Space for RegisterSpace {
         history.values().value_of_raw(state)
     }
 
-    fn quick(&self, operations: &[Timed]) -> Option<bool> {
+    fn quick(&self, operations: &[Timed], meter: &mut Meter<'_>) -> Option<bool> {
         let operations: Vec<Operation> = operations.iter().map(|it| self.operation(it)).collect();
-        match zones::check(&operations, self.initial, false) {
+        match zones::check(&operations, self.initial, false, meter) {
             zones::Outcome::Valid(_) => Some(true),
             zones::Outcome::Invalid(_) => Some(false),
-            zones::Outcome::NotUnique => None,
+            zones::Outcome::NotUnique | zones::Outcome::Spent(_) => None,
         }
     }
 
@@ -190,6 +191,8 @@ pub(crate) struct Numbered<'a, M: Specification> {
     classes: Cow<'a, [M::Op]>,
     effects: Vec<Effect>,
     states: Vec<M::State>,
+    /// What the states hold outside themselves.
+    heap_bytes: usize,
     known: HashTable<u32>,
     steps: HashMap<(u32, u32), u32, FixedState>,
     hasher: FixedState,
@@ -206,6 +209,7 @@ impl<'a, M: Specification> Numbered<'a, M> {
             model,
             classes,
             states: Vec::new(),
+            heap_bytes: 0,
             known: HashTable::new(),
             steps: HashMap::default(),
             hasher: FixedState::default(),
@@ -243,6 +247,7 @@ impl<'a, M: Specification> Numbered<'a, M> {
         let number = self.states.len() as u32;
         self.known
             .insert_unique(hash, number, |&it| hasher.hash_one(&states[it as usize]));
+        self.heap_bytes += self.model.heap_bytes(&state);
         self.states.push(state);
         number
     }
@@ -279,12 +284,12 @@ impl<M: Specification> Space for Numbered<'_, M> {
     }
 
     fn show(&self, _history: &History, state: u32) -> Value {
-        Value::from(format!("{:?}", self.states[state as usize]))
+        self.model.show(&self.states[state as usize])
     }
 
     fn memory_bytes(&self) -> u64 {
-        // What states hold outside themselves is not known; twice their own size is a guess.
-        let bytes = self.states.capacity() * size_of::<M::State>() * 3
+        let bytes = self.states.capacity() * size_of::<M::State>()
+            + self.heap_bytes
             + self.known.capacity() * 5
             + self.steps.capacity() * 14;
         bytes as u64

@@ -29,6 +29,7 @@
 
 use hashbrown::HashMap;
 
+use super::budget::{Meter, Spent};
 use crate::model::register::{Action, NEVER, Operation};
 
 /// What zones can say.
@@ -40,6 +41,14 @@ pub(crate) enum Outcome {
     Invalid(Violation),
     /// A value that was seen was, or may have been, written more than once.
     NotUnique,
+    /// The budget ended.
+    Spent(Spent),
+}
+
+impl From<Violation> for Outcome {
+    fn from(violation: Violation) -> Self {
+        Outcome::Invalid(violation)
+    }
 }
 
 /// Why the zones clash.
@@ -155,6 +164,13 @@ impl Slots {
         (Slots::Hashed(map), total)
     }
 
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Slots::Dense { .. } => 0,
+            Slots::Hashed(map) => map.capacity() * 9,
+        }
+    }
+
     fn of(&self, value: u32) -> usize {
         match self {
             Slots::Dense { low, low_len, high } => {
@@ -199,14 +215,27 @@ impl Zone {
 }
 
 /// Decides one register; `certify` asks for an order too.
-pub(crate) fn check(operations: &[Operation], initial: u32, certify: bool) -> Outcome {
-    match Zones::new(operations, initial) {
-        Ok(zones) => match zones.decide() {
-            Ok(sorted) => Outcome::Valid(certify.then(|| zones.linearization(&sorted))),
-            Err(violation) => Outcome::Invalid(violation),
-        },
-        Err(outcome) => outcome,
+pub(crate) fn check(
+    operations: &[Operation],
+    initial: u32,
+    certify: bool,
+    meter: &mut Meter<'_>,
+) -> Outcome {
+    let decided = Zones::new(operations, initial, meter).and_then(|zones| {
+        let sorted = zones.decide(meter)?;
+        Ok(certify.then(|| zones.linearization(&sorted)))
+    });
+    decided.map_or_else(|outcome| outcome, Outcome::Valid)
+}
+
+/// The clock is looked at once in so many operations.
+const LOOK_EVERY: usize = 1 << 16;
+
+fn look(number: usize, meter: &Meter<'_>) -> Result<(), Outcome> {
+    if number.is_multiple_of(LOOK_EVERY) && number > 0 {
+        meter.time_left().map_err(Outcome::Spent)?;
     }
+    Ok(())
 }
 
 struct Zones<'a> {
@@ -217,8 +246,16 @@ struct Zones<'a> {
 }
 
 impl<'a> Zones<'a> {
-    fn new(operations: &'a [Operation], initial: u32) -> Result<Self, Outcome> {
+    fn new(
+        operations: &'a [Operation],
+        initial: u32,
+        meter: &mut Meter<'_>,
+    ) -> Result<Self, Outcome> {
         let (slots, total) = Slots::new(operations, initial);
+        let bytes = total * size_of::<Cluster>()
+            + slots.memory_bytes()
+            + operations.len() / 2 * size_of::<Zone>();
+        meter.hold(bytes as u64).map_err(Outcome::Spent)?;
         let blank = Cluster {
             writer: NONE,
             next: NONE,
@@ -234,14 +271,15 @@ impl<'a> Zones<'a> {
             clusters: vec![blank; total],
         };
         zones.clusters[zones.initial].writer = INITIAL;
-        zones.gather()?;
+        zones.gather(meter)?;
         Ok(zones)
     }
 
     /// Finds each value's writer, readers and replacer.
-    fn gather(&mut self) -> Result<(), Outcome> {
+    fn gather(&mut self, meter: &Meter<'_>) -> Result<(), Outcome> {
         let mut unknown_cas = Vec::new();
         for (number, operation) in self.operations.iter().enumerate() {
+            look(number, meter)?;
             let number = number as u32;
             match operation.action {
                 Action::Read(value) => {
@@ -358,7 +396,7 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn decide(&self) -> Result<Vec<Zone>, Violation> {
+    fn decide(&self, meter: &Meter<'_>) -> Result<Vec<Zone>, Outcome> {
         let mut zones = Vec::with_capacity(self.operations.len() / 2 + 1);
         let mut linked = 0usize;
         let initial = &self.clusters[self.initial];
@@ -367,6 +405,7 @@ impl<'a> Zones<'a> {
         }
         let mut cas = 0;
         for (number, operation) in self.operations.iter().enumerate() {
+            look(number, meter)?;
             let value = match operation.action {
                 Action::Write(value) => value,
                 Action::Cas(_, new) => {
@@ -389,9 +428,9 @@ impl<'a> Zones<'a> {
             zones.push(self.zone(number as u32, slot, &mut linked)?);
         }
         if linked < cas {
-            return Err(self.circle());
+            return Err(self.circle().into());
         }
-        self.sweep(zones)
+        Ok(self.sweep(zones)?)
     }
 
     fn happened(&self, operation: &Operation, new: u32) -> bool {

@@ -67,6 +67,24 @@ impl Specification for Set {
         }
     }
 
+    fn heap_bytes(&self, state: &Self::State) -> usize {
+        // A string's own size, its text, and its share of a node.
+        state.iter().map(|member| 40 + member.len()).sum()
+    }
+
+    fn leads_to(&self, state: &Self::State, op: &SetOp) -> bool {
+        let SetOp::Read(members) = op else {
+            return false;
+        };
+        let mut missing = state.iter().filter(|it| members.binary_search(it).is_err());
+        missing.next().is_none()
+    }
+
+    fn show(&self, state: &Self::State) -> Value {
+        let member = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_default();
+        state.iter().map(member).collect()
+    }
+
     fn effect(&self, op: &SetOp) -> Effect {
         match op {
             SetOp::Contains(..) | SetOp::Read(_) => Effect::Observes,
@@ -130,6 +148,10 @@ impl Specification for Counter {
                 answer.is_none_or(|answer| answer == next).then_some(next)
             }
         }
+    }
+
+    fn show(&self, state: &i64) -> Value {
+        Value::from(*state)
     }
 
     fn effect(&self, op: &CounterOp) -> Effect {

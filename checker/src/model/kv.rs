@@ -58,6 +58,14 @@ impl Specification for Kv {
         }
     }
 
+    fn heap_bytes(&self, state: &String) -> usize {
+        state.capacity()
+    }
+
+    fn show(&self, state: &String) -> Value {
+        Value::from(state.as_str())
+    }
+
     fn leads_to(&self, state: &String, op: &Op) -> bool {
         matches!(op, Op::Get(seen) if seen.starts_with(state.as_str()))
     }

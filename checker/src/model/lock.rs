@@ -45,6 +45,14 @@ impl Specification for Lock {
             _ => None,
         }
     }
+
+    fn show(&self, holder: &Self::State) -> Value {
+        Value::from(match holder {
+            None => "nobody".to_owned(),
+            Some(None) => "somebody".to_owned(),
+            Some(Some(owner)) => owner.clone(),
+        })
+    }
 }
 
 fn acquires(f: &str) -> Result<bool, String> {

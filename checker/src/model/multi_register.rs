@@ -63,6 +63,17 @@ impl Specification for MultiRegister {
         Some(state)
     }
 
+    fn heap_bytes(&self, state: &Self::State) -> usize {
+        state.keys().map(|key| 96 + key.len()).sum()
+    }
+
+    fn show(&self, state: &Self::State) -> Value {
+        state
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
     fn effect(&self, txn: &Txn) -> Effect {
         if txn.0.iter().all(|(write, ..)| !write) {
             Effect::Observes

@@ -91,6 +91,10 @@ impl Specification for Register {
         }
     }
 
+    fn show(&self, state: &Value) -> Value {
+        state.clone()
+    }
+
     fn effect(&self, op: &RegisterOp) -> Effect {
         match op {
             RegisterOp::Read(_) | RegisterOp::Differs(_) => Effect::Observes,
@@ -198,7 +202,7 @@ impl<'a> Decoder<'a> {
         if let Some((first, second)) = integer_pair(text) {
             return Some((first, second));
         }
-        let [first, second]: [Value; 2] = serde_json::from_str(text).ok()?;
+        let [first, second] = values.pair(id)?;
         Some((self.id(values, &first), self.id(values, &second)))
     }
 
@@ -231,15 +235,25 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// Splits a history by key. Operations without effect are left out.
-    pub(crate) fn of(history: &History, calls: &Calls, options: &Options) -> Result<Self, String> {
+    /// Splits a history by key; none when it is told to stop. Operations without effect are left
+    /// out.
+    pub(crate) fn of(
+        history: &History,
+        calls: &Calls,
+        options: &Options,
+        alive: impl Fn() -> bool,
+    ) -> Result<Option<Self>, String> {
+        const LOOK_EVERY: usize = 1 << 16;
         let by_key = options.by_key;
         let mut decoder = Decoder::new(history, options.failed_cas_differs);
         let mut numbers: HashMap<u32, u32, foldhash::fast::FixedState> = HashMap::default();
         let mut keys = Vec::new();
         let mut found = Vec::with_capacity(calls.len());
         let mut key_of = Vec::with_capacity(calls.len());
-        for &call in calls.iter() {
+        for (number, &call) in calls.iter().enumerate() {
+            if number.is_multiple_of(LOOK_EVERY) && !alive() {
+                return Ok(None);
+            }
             let key = if by_key {
                 history.key_column()[call.invoke as usize]
             } else {
@@ -260,11 +274,11 @@ impl Registers {
                 .into_iter()
                 .chain([found.len()])
                 .collect();
-            return Ok(Registers {
+            return Ok(Some(Registers {
                 keys,
                 starts,
                 operations: found,
-            });
+            }));
         }
         let mut starts = vec![0usize; keys.len() + 1];
         for &key in &key_of {
@@ -284,11 +298,16 @@ impl Registers {
             operations[next[key as usize]] = *operation;
             next[key as usize] += 1;
         }
-        Ok(Registers {
+        Ok(Some(Registers {
             keys,
             starts,
             operations,
-        })
+        }))
+    }
+
+    /// Bytes held.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        (self.operations.capacity() * size_of::<Operation>()) as u64
     }
 
     pub(crate) fn of_key(&self, number: usize) -> &[Operation] {

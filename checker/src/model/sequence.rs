@@ -90,6 +90,14 @@ impl Specification for Queue {
         }
     }
 
+    fn heap_bytes(&self, state: &Vec<Value>) -> usize {
+        state.iter().map(bytes_of).sum()
+    }
+
+    fn show(&self, state: &Vec<Value>) -> Value {
+        Value::from(state.clone())
+    }
+
     fn effect(&self, op: &QueueOp) -> Effect {
         match op {
             QueueOp::Take(Taken::Nothing) => Effect::Observes,
@@ -98,8 +106,19 @@ impl Specification for Queue {
     }
 }
 
+/// An element, roughly.
+fn bytes_of(value: &Value) -> usize {
+    let outside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(fields) => fields.values().map(|it| 64 + bytes_of(it)).sum(),
+        _ => 0,
+    };
+    size_of::<Value>() + outside
+}
+
 /// Numbers by size, all else by text after them.
-fn precedes(left: &Value, right: &Value) -> bool {
+pub(crate) fn precedes(left: &Value, right: &Value) -> bool {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left <= right,
         (Some(_), None) => true,
@@ -153,6 +172,14 @@ impl Specification for Log {
             }
             LogOp::Read(seen) => (seen == state).then(|| state.clone()),
         }
+    }
+
+    fn heap_bytes(&self, state: &Vec<Value>) -> usize {
+        state.iter().map(bytes_of).sum()
+    }
+
+    fn show(&self, state: &Vec<Value>) -> Value {
+        Value::from(state.clone())
     }
 
     fn effect(&self, op: &LogOp) -> Effect {

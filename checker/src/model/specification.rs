@@ -106,6 +106,16 @@ pub trait Specification: Send + Sync {
         Effect::Updates
     }
 
+    /// Bytes that a state holds outside itself, roughly: the memory budget counts them.
+    fn heap_bytes(&self, _state: &Self::State) -> usize {
+        2 * size_of::<Self::State>()
+    }
+
+    /// The state for a reader.
+    fn show(&self, state: &Self::State) -> Value {
+        Value::from(format!("{state:?}"))
+    }
+
     /// A hint: whether this state looks like one on the way to where `op` can happen. It decides
     /// what is tried first, never the verdict.
     fn leads_to(&self, _state: &Self::State, _op: &Self::Op) -> bool {
@@ -134,6 +144,14 @@ macro_rules! through {
 
             fn effect(&self, op: &M::Op) -> Effect {
                 (**self).effect(op)
+            }
+
+            fn heap_bytes(&self, state: &M::State) -> usize {
+                (**self).heap_bytes(state)
+            }
+
+            fn show(&self, state: &M::State) -> Value {
+                (**self).show(state)
             }
 
             fn leads_to(&self, state: &M::State, op: &M::Op) -> bool {

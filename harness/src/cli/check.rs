@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ordeal_checker::history::{Format, History, ReadError, ReadOptions, read_file};
+use ordeal_checker::history::{self, Format, History, ReadError, ReadOptions, read_file};
 use ordeal_checker::{Budget, Model, Options, Report, Verdict};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::{Context, Exit, UsageError};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     ordeal check latest --model register\n  \
-    ordeal check history.edn --model register --independent\n  \
+    ordeal check history.edn --model register\n  \
     zcat big.jsonl.gz | ordeal check - --model list-append --budget 5m,8GB\n  \
     ordeal check history.jsonl --certify proof.json\n\n\
     Exit codes: 0 valid, 1 invalid, 2 unknown, 3 the file could not be read, 64 bad input.")]
@@ -68,9 +68,10 @@ pub(super) struct Reading {
     #[arg(long, value_enum)]
     format: Option<InputFormat>,
 
-    /// Values are Jepsen's independent tuples [key value]
-    #[arg(long)]
-    independent: bool,
+    /// Whether values are Jepsen's independent tuples [key value] [default: told by the reads]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    independent: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,8 +100,12 @@ impl Check {
         options.certify = self.certify.is_some();
         options.threads = self.threads;
         let progress = progress(format!("checking {} ops", history.len()));
-        let report = ordeal_checker::check(&history, &options);
+        let mut report = ordeal_checker::check(&history, &options);
         progress.finish_and_clear();
+        if report.verdict == Verdict::Valid && report.figures.ops == 0 {
+            report.verdict = Verdict::Unknown;
+            report.reason = Some("there is not one operation in it to check".into());
+        }
         if let Some(path) = &self.certify {
             write_certificate(&report, path)?;
         }
@@ -121,16 +126,26 @@ pub(super) fn read(path: &Path, how: Reading, context: &Context) -> anyhow::Resu
         InputFormat::Edn => Format::Edn,
         InputFormat::Text => Format::Text,
     });
-    let progress = progress(format!("reading {}", path.display()));
     let options = ReadOptions {
         format,
         independent: how.independent,
     };
-    let history = read_file(&path, options).map_err(|error| match error {
+    let progress = progress(format!("reading {}", path.display()));
+    let history = open(&path, &progress, options).map_err(|error| match error {
         ReadError::Syntax { .. } => UsageError(format!("{}: {error}", path.display())).into(),
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let expected = "expected a history, a run's folder, or the name of a run in the store";
             UsageError(format!("{} is not there: {expected}", path.display())).into()
+        }
+        ReadError::Io(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData
+            ) || error.to_string().contains("incomplete") =>
+        {
+            let expected =
+                "expected a whole file in gzip or zstd, found one that is cut or damaged";
+            UsageError(format!("{}: {expected} ({error})", path.display())).into()
         }
         ReadError::Io(error) => {
             anyhow::Error::from(error).context(format!("cannot read {}", path.display()))
@@ -138,6 +153,19 @@ pub(super) fn read(path: &Path, how: Reading, context: &Context) -> anyhow::Resu
     });
     progress.finish_and_clear();
     history
+}
+
+/// Reads a file, telling how far it has come.
+fn open(path: &Path, progress: &ProgressBar, options: ReadOptions) -> Result<History, ReadError> {
+    if path == Path::new("-") {
+        return read_file(path, options);
+    }
+    let file = std::fs::File::open(path)?;
+    progress.set_length(file.metadata()?.len());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {elapsed}") {
+        progress.set_style(style);
+    }
+    history::read(progress.wrap_read(file), options)
 }
 
 fn find(path: &Path, context: &Context) -> PathBuf {
@@ -180,17 +208,21 @@ const SHORT: usize = 12;
 fn text(report: &Report, explain: bool) -> String {
     let figures = &report.figures;
     let mut lines = vec![format!(
-        "{}: {}, {} operations, {} keys, {:.1} ms",
+        "{}: {}, {}, {}, {:.1} ms",
         report.verdict.name(),
         report.model,
-        figures.ops,
-        figures.keys,
+        count(figures.ops, "operation"),
+        count(figures.keys, "key"),
         figures.elapsed_ms
     )];
     lines.extend(report.reason.iter().cloned());
     lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
     for anomaly in &report.anomalies {
-        lines.push(format!("{}: {} times", anomaly.name, anomaly.count));
+        lines.push(format!(
+            "{}: {}",
+            anomaly.name,
+            count(anomaly.count, "time")
+        ));
         lines.extend(anomaly.explanation.iter().map(|line| format!("  {line}")));
     }
     let shown = if explain { usize::MAX } else { SHORT };
@@ -205,6 +237,10 @@ fn text(report: &Report, explain: bool) -> String {
         lines.push("  … more with --explain".into());
     }
     lines.join("\n")
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn model(name: &str) -> Result<Model, String> {

@@ -87,21 +87,21 @@ struct Generate {
     #[arg(long, default_value_t = 1000)]
     ops: usize,
     /// Clients, each always busy
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     clients: usize,
     /// Keys
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     keys: usize,
     /// Share of unknown outcomes, 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     unknown: f64,
     /// Distinct values that are written [default: each value is written once]
     #[arg(long)]
     values: Option<u32>,
     /// Share of compare-and-set, 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     cas: f64,
-    /// Break the promise once
+    /// Break the promise once; stale-read and lost-write: registers only
     #[arg(long, value_enum)]
     anomaly: Option<AnomalyName>,
     /// The seed
@@ -117,7 +117,12 @@ enum ObjectName {
     Register,
     Kv,
     Queue,
+    Stack,
+    PriorityQueue,
     Set,
+    Counter,
+    AppendLog,
+    Mutex,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -143,7 +148,7 @@ struct Stats {
 impl HistoryVerb {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self.action {
-            Action::Generate(how) => write(&generate(&how.recipe()), &how.output)?,
+            Action::Generate(how) => write(&generate(&how.recipe()?), &how.output)?,
             Action::Stats(input) => {
                 let stats = stats(&input.read(context)?);
                 context.print(&stats, stats.text())?;
@@ -189,13 +194,33 @@ impl Filter {
 }
 
 impl Generate {
-    fn recipe(&self) -> Recipe {
-        Recipe {
+    fn recipe(&self) -> Result<Recipe, UsageError> {
+        let of_registers = matches!(
+            self.anomaly,
+            Some(AnomalyName::StaleRead | AnomalyName::LostWrite)
+        );
+        if of_registers && !matches!(self.model, ObjectName::Register) {
+            let what = "--anomaly must be phantom where --model is not register";
+            return Err(UsageError(what.into()));
+        }
+        if self.anomaly.is_some() && matches!(self.model, ObjectName::Mutex) {
+            let what = "--anomaly breaks what is read, and a mutex is not";
+            return Err(UsageError(what.into()));
+        }
+        if self.cas > 0.0 && !matches!(self.model, ObjectName::Register) {
+            return Err(UsageError("--cas goes with --model register only".into()));
+        }
+        Ok(Recipe {
             object: match self.model {
                 ObjectName::Register => Object::Register,
                 ObjectName::Kv => Object::Kv,
                 ObjectName::Queue => Object::Queue,
+                ObjectName::Stack => Object::Stack,
+                ObjectName::PriorityQueue => Object::PriorityQueue,
                 ObjectName::Set => Object::Set,
+                ObjectName::Counter => Object::Counter,
+                ObjectName::AppendLog => Object::AppendLog,
+                ObjectName::Mutex => Object::Mutex,
             },
             operations: self.ops,
             clients: self.clients,
@@ -209,17 +234,28 @@ impl Generate {
                 AnomalyName::Phantom => Anomaly::Phantom,
             }),
             seed: self.seed,
-        }
+        })
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&it| it > 0);
+    number.ok_or_else(|| "expected a number from 1".to_owned())
 }
 
 fn write(history: &History, path: &Path) -> anyhow::Result<()> {
     let format = match Format::of_name(path) {
-        Some(Format::Text) => {
-            let what = format!("{}: expected a name in .jsonl or .edn", path.display());
-            return Err(UsageError(what).into());
+        Some(format @ (Format::Jsonl | Format::Edn)) => format,
+        _ if path == Path::new("-") => Format::Jsonl,
+        _ => {
+            let expected = "expected a name in .jsonl or .edn, or one of these and .gz or .zst";
+            return Err(UsageError(format!("{}: {expected}", path.display())).into());
         }
-        found => found.unwrap_or(Format::Jsonl),
     };
     match write_file(history, path, format) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

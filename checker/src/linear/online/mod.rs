@@ -135,7 +135,8 @@ impl Online {
         self.keys.catch_up()
     }
 
-    /// Keys that could not be followed to the end, and why: verdict unknown.
+    /// Keys that could not be followed until now, or whose last answers could not be judged yet, and
+    /// why: verdict unknown.
     pub fn unfollowed(&self) -> Vec<KeyReport> {
         self.keys.unfollowed()
     }
@@ -227,14 +228,15 @@ impl<M: Specification> Follow for Keys<M> {
     }
 
     fn unfollowed(&self) -> Vec<KeyReport> {
-        let report = |key: &Value, why: &String| KeyReport {
+        let report = |key: &Value, why: &str| KeyReport {
             key: key.clone(),
             verdict: Verdict::Unknown,
-            reason: Some(why.clone()),
+            reason: Some(why.to_owned()),
         };
         let lost = self.tracks.iter().filter_map(|(key, it)| match it {
             Key::Lost(why) => Some(report(key, why)),
-            _ => None,
+            Key::Followed(track) => track.doubt().map(|why| report(key, why)),
+            Key::Violated => None,
         });
         let malformed = self.malformed.iter().map(|why| report(&Value::Null, why));
         malformed.chain(lost).collect()

@@ -80,6 +80,8 @@ pub(super) struct Track<M: Specification> {
     /// Returns that are not judged before there are so many.
     judge_at: usize,
     doubts: u32,
+    /// Why the last answer could not be judged.
+    doubt: Option<String>,
 }
 
 impl<M: Specification> Track<M> {
@@ -97,7 +99,13 @@ impl<M: Specification> Track<M> {
             stuck: false,
             judge_at: 0,
             doubts: 0,
+            doubt: None,
         }
+    }
+
+    /// Why it is not known whether what happened until now fits; none when it does.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// How many operations are kept.
@@ -243,6 +251,7 @@ impl<M: Specification> Track<M> {
     /// Whether what returned since the cut can be put in order after it.
     fn judge(&mut self) -> Judged {
         if self.returns.is_empty() {
+            self.settle();
             return Judged::Fits;
         }
         let len = self.returns.len();
@@ -258,7 +267,7 @@ impl<M: Specification> Track<M> {
             let mut meter = Meter::new(&purse, JUDGE_STEPS);
             match search_from(&mut self.space, start, &operations, &mut meter) {
                 Ok(Answer::Linearization(_)) => {
-                    self.doubts = 0;
+                    self.settle();
                     self.frontier.swap(0, at);
                     return Judged::Fits;
                 }
@@ -279,7 +288,12 @@ impl<M: Specification> Track<M> {
         if self.doubts >= DOUBTS_MAX {
             return Judged::Lost(why);
         }
+        self.doubt = Some(why);
         Judged::Fits
+    }
+
+    fn settle(&mut self) {
+        (self.doubts, self.doubt) = (0, None);
     }
 
     /// What has not taken effect in this configuration, with positions counted from the oldest.

@@ -83,6 +83,9 @@ pub(crate) fn search_from(
     }
 }
 
+/// What is held is told once in so many events, and with every choice.
+const HOLD_EVERY: u32 = 256;
+
 /// One step of the order under construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Move {
@@ -205,6 +208,9 @@ impl<'a, S: Space, const N: usize> Search<'a, S, N> {
     fn run(mut self, meter: &mut Meter<'_>) -> Result<Answer, Spent> {
         while let Some(event) = self.timeline.events.get(self.place.event as usize) {
             meter.step()?;
+            if self.place.event.is_multiple_of(HOLD_EVERY) {
+                meter.hold(self.memory_bytes())?;
+            }
             let number = event.operation();
             if !event.is_return() {
                 self.invoke(number);
