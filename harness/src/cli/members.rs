@@ -385,7 +385,7 @@ impl Hand<'_> {
                 bar.set_length(most);
                 bar.set_position(most - lag);
                 // The last of a log that grows is always some entries away.
-                if lag <= LAG_ENOUGH && survey.reachable().contains(&id) {
+                if lag <= LAG_ENOUGH && survey.able().contains(&id) {
                     break;
                 }
             }
