@@ -115,10 +115,10 @@ pub(super) async fn backup(
     let remote = format!("{data}.backup.tgz");
     let fetched = fetch(session, &remote, packed.stdout.trim().parse()?).await;
     session.run(["rm", "-f", "--", &remote]).await?;
-    let content = fetched?;
+    let copied = fetched?;
 
     let draft = file.with_extension("part");
-    fs::write(&draft, &content)
+    fs::write(&draft, &copied)
         .and_then(|()| fs::rename(&draft, file))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let written = Manifest {
@@ -127,8 +127,8 @@ pub(super) async fn backup(
         committed,
         version,
         taken: jiff::Timestamp::now().to_string(),
-        bytes: content.len() as u64,
-        sha256: sha256(&content),
+        bytes: copied.len() as u64,
+        sha256: sha256(&copied),
     };
     fs::write(&manifest, serde_json::to_vec_pretty(&written)?)
         .with_context(|| format!("cannot write {}", manifest.display()))?;
@@ -136,7 +136,7 @@ pub(super) async fn backup(
         "{}: {:.1} MB of {}, whose daemon stood still for {:.1} s; bring it back with \
          `ordeal cluster restore {}`",
         file.display(),
-        content.len() as f64 / 1e6,
+        copied.len() as f64 / 1e6,
         host.name,
         stood_still.as_secs_f64(),
         file.display()
