@@ -220,10 +220,9 @@ impl Membership {
                 after.remove(node);
                 after.extend(comes.map(str::to_owned));
             }
-            Verb::AddLearner => {}
             // Who cannot be reached cannot lead.
             Verb::Transfer if !able.contains(node) => return Some(format!("{node} is cut off")),
-            Verb::Transfer => {}
+            Verb::AddLearner | Verb::Transfer => {}
         }
         // Who is synced before it votes will have the log when it does, or the step is not made.
         if self.join == Join::SyncFirst {
