@@ -72,7 +72,6 @@ fn a_planted_anomaly_is_found_explained_and_proved() {
         ("register", "phantom"),
         ("kv", "phantom"),
         ("queue", "phantom"),
-        ("set", "phantom"),
     ] {
         let made = format!("history generate --model {model} --anomaly {anomaly} --ops 400");
         assert_eq!(run(&format!("{made} -o bad.jsonl")).0, 0);
@@ -81,7 +80,7 @@ fn a_planted_anomaly_is_found_explained_and_proved() {
         assert!(out.contains("whatever else happened"), "{out}");
         assert!(out.contains("A second, independent engine"), "{out}");
     }
-    let (code, out, _) = run("check bad.jsonl --model set --json --certify proof.json");
+    let (code, out, _) = run("check bad.jsonl --model queue --json --certify proof.json");
     assert_eq!(code, 1);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["details"]["confirmed_by_second_engine"], true);

@@ -119,6 +119,7 @@ enum Outcome {
 struct Written {
     value: Value,
     invoked: usize,
+    /// The greatest number there is while it has not returned.
     returned: usize,
 }
 
@@ -127,10 +128,10 @@ struct Written {
 struct Cell {
     value: Value,
     items: Vec<Value>,
-    /// The latest writes that returned, when stale values are looked for.
+    /// The latest writes that returned, while a place for an anomaly is looked for.
     writes: VecDeque<Written>,
-    /// The last acknowledged write was lost, and no read has shown it yet.
-    lost: bool,
+    /// The write that was lost, until a read has shown it.
+    lost: Option<Written>,
 }
 
 const WRITES_KEPT: usize = 64;
@@ -160,6 +161,13 @@ impl Cell {
             .filter(|it| it.returned < overwriting)
             .max_by_key(|it| it.returned)?;
         Some(gone.value.clone())
+    }
+
+    /// Whether what is there was written for good before a write began: if that is lost, nobody can
+    /// say that it was overwritten.
+    fn is_settled(&self, write_invoked: usize) -> bool {
+        let mut before = self.writes.iter().filter(|it| it.returned < write_invoked);
+        before.any(|it| it.value == self.value)
     }
 }
 
@@ -206,10 +214,12 @@ impl<'a> Generator<'a> {
                 }
                 Client::Idle => {}
                 Client::Open(pending) if self.is_unknown() => {
-                    // It may have happened before the answer was lost.
+                    // It may have happened before the answer was lost; an anomaly would not show.
+                    let anomaly = self.anomaly.take();
                     if self.rng.random_bool(0.5) {
                         self.effect(&pending);
                     }
+                    self.anomaly = anomaly;
                     self.record(
                         &pending,
                         Type::Info,
@@ -314,16 +324,20 @@ impl<'a> Generator<'a> {
             }
             "read" | "get" => {
                 let value = cell.value.clone();
-                cell.lost = false;
+                cell.lost.take_if(|lost| lost.returned < pending.invoked);
                 Outcome::Ok(self.anomalous(pending, value))
             }
-            "write" if lose && !cell.value.is_null() => {
+            "write" if lose && cell.is_settled(pending.invoked) => {
                 self.anomaly = None;
-                cell.lost = true;
+                cell.lost = Some(Written {
+                    value: pending.argument.clone(),
+                    invoked: pending.invoked,
+                    returned: usize::MAX,
+                });
                 Outcome::Ok(pending.argument.clone())
             }
             // Nothing hides a lost write before it has shown.
-            "write" | "cas" if cell.lost => Outcome::Mismatch,
+            "write" | "cas" if cell.lost.is_some() => Outcome::Mismatch,
             "write" | "put" => {
                 cell.value = pending.argument.clone();
                 Outcome::Ok(pending.argument.clone())
@@ -415,16 +429,21 @@ impl<'a> Generator<'a> {
     fn finish(&mut self, pending: &Pending, outcome: Outcome) {
         match outcome {
             Outcome::Ok(value) => {
-                if pending.f == "write" && self.anomaly == Some(Anomaly::StaleRead) {
-                    let (invoked, returned) = (pending.invoked, self.history.len());
-                    let writes = &mut self.cells[pending.key].writes;
-                    writes.push_back(Written {
+                let returned = self.history.len();
+                let cell = &mut self.cells[pending.key];
+                if let Some(lost) = &mut cell.lost
+                    && lost.invoked == pending.invoked
+                {
+                    lost.returned = returned;
+                }
+                if pending.f == "write" && self.anomaly.is_some() {
+                    cell.writes.push_back(Written {
                         value: value.clone(),
-                        invoked,
+                        invoked: pending.invoked,
                         returned,
                     });
-                    if writes.len() > WRITES_KEPT {
-                        writes.pop_front();
+                    if cell.writes.len() > WRITES_KEPT {
+                        cell.writes.pop_front();
                     }
                 }
                 self.record(pending, Type::Ok, value, None);

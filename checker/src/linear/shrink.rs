@@ -89,15 +89,10 @@ fn without(
         }
         weakened.push((number, it));
     }
-    if changed && !is_illegal(space, &weakened, purse) {
-        return None;
-    }
+    // Without what nothing needs it is legal or not as with it, and sooner known.
     let fewer = drop_unneeded(space, &weakened);
-    if fewer.len() < weakened.len() && !is_illegal(space, &fewer, purse) {
-        // The engine gave up on the smaller one: keep what is known.
-        return changed.then_some(weakened);
-    }
-    (changed || fewer.len() < left.len()).then_some(fewer)
+    let smaller = changed || fewer.len() < left.len();
+    (smaller && is_illegal(space, &fewer, purse)).then_some(fewer)
 }
 
 /// Leaves out operations of unknown outcome that nothing left could have needed.

@@ -38,9 +38,7 @@ pub(crate) trait Space {
         None
     }
     /// Whether an operation of the first class may be what makes one of the second possible.
-    fn feeds(&self, _class: u32, _fed: u32) -> bool {
-        false
-    }
+    fn feeds(&self, class: u32, fed: u32) -> bool;
     /// A part of the operations, by number, that holds all that the involved ones depend on, such
     /// that a legal history is legal without the rest.
     fn focus(&self, _operations: &[Timed], _involved: &[u32]) -> Option<Vec<u32>> {
@@ -281,6 +279,11 @@ impl<M: Specification> Space for Numbered<'_, M> {
     fn leads_to(&self, state: u32, class: u32) -> bool {
         self.model
             .leads_to(&self.states[state as usize], &self.classes[class as usize])
+    }
+
+    fn feeds(&self, class: u32, fed: u32) -> bool {
+        self.model
+            .feeds(&self.classes[class as usize], &self.classes[fed as usize])
     }
 
     fn show(&self, _history: &History, state: u32) -> Value {

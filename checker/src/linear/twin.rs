@@ -260,6 +260,7 @@ mod tests {
             "{timed:?} shrinks to the legal {left:?}"
         );
         assert_eq!(shrink::confirmed(space, &core, purse), Some(true));
+        the_rest_could_not_help(space, timed, &core);
         for at in 0..left.len() {
             let mut weaker = left.clone();
             match space.effect(weaker[at].class) {
@@ -272,6 +273,21 @@ mod tests {
                 "{left:?} can do without its number {at}"
             );
         }
+    }
+
+    /// What was left out of an explanation makes no difference, whenever it happened and whether.
+    fn the_rest_could_not_help(space: &mut impl Space, timed: &[Timed], core: &[(u32, Timed)]) {
+        let with_the_rest = timed.iter().zip(0..).filter_map(|(&it, number)| {
+            let kept = core.iter().find(|(left, _)| *left == number);
+            let weakened = Timed { ret: NEVER, ..it };
+            let matters = space.effect(it.class) != Effect::Observes;
+            kept.map(|&(_, kept)| kept).or(matters.then_some(weakened))
+        });
+        let with_the_rest: Vec<Timed> = with_the_rest.collect();
+        assert!(
+            !linearizable(space, &with_the_rest),
+            "{core:?} says too much about {timed:?}"
+        );
     }
 
     /// A history of some object as recorded, then one answer changed, or one operation's end lost.
@@ -332,6 +348,10 @@ mod tests {
                 let meter = || Meter::new(&purse, u64::MAX);
                 let stuck = frontier::check(&mut space, timed, &mut meter()).unwrap();
                 assert_eq!(stuck.is_none(), expected, "frontier: {:#?}", ops());
+                if let Some(stuck) = stuck {
+                    let core = shrink::shrink(&mut space, timed, &[stuck], &purse);
+                    the_rest_could_not_help(&mut space, timed, &core);
+                }
                 match search::search(&mut space, timed, &mut meter()).unwrap() {
                     search::Answer::Linearization(order) => {
                         let replayed = certificate::replay(&mut space, timed, &order);

@@ -80,6 +80,22 @@ impl Specification for Set {
         missing.next().is_none()
     }
 
+    fn feeds(&self, op: &SetOp, later: &SetOp) -> bool {
+        let (member, adds) = match op {
+            SetOp::Add(member, _) => (member, true),
+            SetOp::Remove(member, _) => (member, false),
+            SetOp::Contains(..) | SetOp::Read(_) => return false,
+        };
+        // Whether `later` wants the member there; none: it does not care.
+        let wants = match later {
+            SetOp::Read(members) => Some(members.binary_search(member).is_ok()),
+            SetOp::Contains(asked, there) => (asked == member).then_some(*there),
+            SetOp::Add(added, changed) => changed.filter(|_| added == member).map(|did| !did),
+            SetOp::Remove(removed, changed) => changed.filter(|_| removed == member),
+        };
+        wants == Some(adds)
+    }
+
     fn show(&self, state: &Self::State) -> Value {
         let member = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_default();
         state.iter().map(member).collect()

@@ -69,4 +69,11 @@ impl Specification for Kv {
     fn leads_to(&self, state: &String, op: &Op) -> bool {
         matches!(op, Op::Get(seen) if seen.starts_with(state.as_str()))
     }
+
+    fn feeds(&self, op: &Op, later: &Op) -> bool {
+        match (op, later) {
+            (Op::Put(text) | Op::Append(text), Op::Get(seen)) => seen.contains(text.as_str()),
+            _ => false,
+        }
+    }
 }

@@ -121,6 +121,13 @@ pub trait Specification: Send + Sync {
     fn leads_to(&self, _state: &Self::State, _op: &Self::Op) -> bool {
         false
     }
+
+    /// Whether `later` could need what `op` leaves behind to happen as it did. What nothing needs
+    /// is left out of explanations: to say no where it could be makes an explanation say too much,
+    /// but no verdict wrong.
+    fn feeds(&self, _op: &Self::Op, _later: &Self::Op) -> bool {
+        true
+    }
 }
 
 /// What stands for a specification is one.
@@ -156,6 +163,10 @@ macro_rules! through {
 
             fn leads_to(&self, state: &M::State, op: &M::Op) -> bool {
                 (**self).leads_to(state, op)
+            }
+
+            fn feeds(&self, op: &M::Op, later: &M::Op) -> bool {
+                (**self).feeds(op, later)
             }
         }
     };

@@ -22,6 +22,8 @@ pub use survey::{Answer, Group, Said, Status, Survey};
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a change of the members may take: it goes through two log entries and their quorums.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a group may be without a leader until that is more than an election.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why something was not done.
@@ -195,11 +197,17 @@ impl Operator {
         })
     }
 
-    fn leader_host<'a>(&'a self, survey: &Survey, group: u64) -> Result<&'a Host, OperatorError> {
-        let leader = survey.leader(group).map(|(answer, _)| answer.host.as_str());
-        leader
-            .and_then(|name| self.host(name))
-            .ok_or(OperatorError::NoLeader(group))
+    /// Who leads a group; between two leaders the next one is waited for.
+    async fn leader_host(&self, survey: &Survey, group: u64) -> Result<&Host, OperatorError> {
+        let who = |survey: &Survey| survey.leader(group).map(|(answer, _)| answer.host.clone());
+        let begin = Instant::now();
+        let mut leader = who(survey);
+        while leader.is_none() && begin.elapsed() < ELECTION_TIMEOUT {
+            tokio::time::sleep(ASK_EVERY).await;
+            leader = who(&self.survey().await);
+        }
+        let leader = leader.and_then(|name| self.host(&name));
+        leader.ok_or(OperatorError::NoLeader(group))
     }
 
     /// Changes the members of a group and waits until the new configuration is in force.
@@ -211,7 +219,7 @@ impl Operator {
         wanted: &Configuration,
     ) -> Result<Done, OperatorError> {
         let begin = Instant::now();
-        let leader = self.leader_host(survey, group)?;
+        let leader = self.leader_host(survey, group).await?;
         let body = json!({"changes": changes, "group": group});
         self.ask(leader, Method::POST, "/members", Some(&body))
             .await?;
@@ -242,7 +250,7 @@ impl Operator {
         to: u64,
     ) -> Result<Done, OperatorError> {
         let begin = Instant::now();
-        let leader = self.leader_host(survey, group)?;
+        let leader = self.leader_host(survey, group).await?;
         let body = json!({"to": to, "group": group});
         self.ask(leader, Method::POST, "/transfer", Some(&body))
             .await?;

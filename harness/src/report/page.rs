@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -61,7 +63,7 @@ pub(super) fn render(report: &Report) -> Result<String, ReportError> {
         version: env!("CARGO_PKG_VERSION"),
         style: STYLE,
         script: SCRIPT,
-        script_hash: format!("sha256-{}", base64(&Sha256::digest(SCRIPT))),
+        script_hash: format!("sha256-{}", BASE64.encode(Sha256::digest(SCRIPT))),
         summary,
         seed: text(&folder.run.seed),
         started: moment_of(&folder.run.started),
@@ -403,36 +405,4 @@ fn errors(timeline: &Timeline) -> Vec<ErrorRow> {
         info: count(counts.info),
     };
     errors.into_iter().take(ERRORS_SHOWN).map(row).collect()
-}
-
-/// Base64 with padding, as a content policy wants its digests.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk
-            .iter()
-            .enumerate()
-            .fold(0_u32, |bits, (position, byte)| {
-                bits | u32::from(*byte) << (16 - 8 * position)
-            });
-        for position in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * position)) as usize & 63] as char;
-            text.push(if position > chunk.len() { '=' } else { letter });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_pads() {
-        assert_eq!(base64(b""), "");
-        assert_eq!(base64(b"M"), "TQ==");
-        assert_eq!(base64(b"Ma"), "TWE=");
-        assert_eq!(base64(b"Man"), "TWFu");
-    }
 }
