@@ -332,36 +332,48 @@ impl Hand<'_> {
 
     /// Moves leadership from those that lead most to those that lead least.
     async fn rebalance(&self) -> anyhow::Result<()> {
-        let mut moved = 0;
-        for group in self.operator.survey().await.groups() {
+        let survey = self.operator.survey().await;
+        let mut led = survey.groups_led();
+        let mut moves = Vec::new();
+        for group in survey.groups() {
             let survey = self.operator.survey().await;
             let Some((leader, seen)) = survey.leader(group) else {
                 continue;
             };
-            let led = survey.groups_led();
             let load = |id: u64| led.get(&id).copied().unwrap_or(0);
             let able = survey.able();
-            let heirs = seen
-                .configuration
-                .voters
-                .iter()
-                .copied()
-                .filter(|id| able.contains(id));
-            if let Some(heir) = heirs.min_by_key(|id| load(*id))
-                && load(heir) + 1 < load(leader.id)
-            {
-                self.transfer(group, heir).await?;
-                moved += 1;
+            let voters = seen.configuration.voters.iter().copied();
+            let heirs = voters.filter(|id| able.contains(id));
+            let Some(heir) = heirs.min_by_key(|id| load(*id)) else {
+                continue;
+            };
+            if load(heir) + 1 >= load(leader.id) {
+                continue;
             }
+            let to = self.operator.name(heir);
+            self.say(
+                "leader",
+                &format!("{} → {to} in group {group}", leader.host),
+            );
+            if !self.options.dry_run {
+                self.operator.transfer(&survey, group, heir).await?;
+            }
+            moves.push(json!({"group": group, "from": leader.host, "to": to}));
+            *led.entry(leader.id).or_default() -= 1;
+            *led.entry(heir).or_default() += 1;
         }
-        let led = self.operator.survey().await.groups_led();
         let words = led
             .iter()
             .map(|(id, count)| format!("{} leads {count}", self.operator.name(*id)));
         let words = words.collect::<Vec<_>>().join(", ");
+        let moved = if self.options.dry_run {
+            "would be moved"
+        } else {
+            "moved"
+        };
         self.context.print(
-            &json!({"moved": moved, "led": led}),
-            format!("{moved} moved: {words}"),
+            &json!({"moves": moves, "led": led, "dry_run": self.options.dry_run}),
+            format!("{} {moved}: {words}", moves.len()),
         )
     }
 
