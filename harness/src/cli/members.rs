@@ -366,14 +366,14 @@ impl Hand<'_> {
             .iter()
             .map(|(id, count)| format!("{} leads {count}", self.operator.name(*id)));
         let words = words.collect::<Vec<_>>().join(", ");
-        let moved = if self.options.dry_run {
+        let verb = if self.options.dry_run {
             "would be moved"
         } else {
             "moved"
         };
         self.context.print(
             &json!({"moves": moves, "led": led, "dry_run": self.options.dry_run}),
-            format!("{} {moved}: {words}", moves.len()),
+            format!("{} {verb}: {words}", moves.len()),
         )
     }
 

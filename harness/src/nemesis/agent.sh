@@ -89,6 +89,10 @@ undo_remove() { # FILE
 
 undo_mount() { # "KIND DEVICE PLACE"
     set -- $1
+    # One that was shut down and could not be unmounted answers with nothing but errors.
+    if mountpoint -q "$3" && ! { { : >"$3/.ordeal"; } 2>/dev/null && rm -f -- "$3/.ordeal"; }; then
+        unmount "$3" || return 1
+    fi
     mountpoint -q "$3" || mount -t "$1" "$2" "$3"
 }
 
@@ -100,6 +104,15 @@ undo_clock() { # "UPTIME NOW NTP"
 }
 
 # ---- what several verbs need
+
+# Unmounts what somebody may hold for a moment yet.
+unmount() { # PLACE
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        umount "$1" 2>/dev/null && return
+        sleep 0.25
+    done
+    umount "$1"
+}
 
 is_shaped() { # DEVICE
     case $(tc qdisc show dev "$1" 2>/dev/null) in *" d1: "*) ;; *) return 1 ;; esac
@@ -251,7 +264,7 @@ cut_power() { # PIDFILE FOLDER
     note "mount $4 $2 $3" "start $1"
     xfs_io -x -c shutdown "$3" || fail "unsupported: the file system on $3 ($4) cannot be shut down"
     sh "$home/daemon" kill "$1" >/dev/null || exit 1
-    umount "$3" && mount -t "$4" "$2" "$3" || fail "$3 cannot be mounted again"
+    unmount "$3" && mount -t "$4" "$2" "$3" || fail "$3 cannot be mounted again"
     echo "what was not synced in $3 is lost"
 }
 
