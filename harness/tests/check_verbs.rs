@@ -66,14 +66,14 @@ fn what_is_generated_is_valid_in_every_format_and_packing() {
 fn a_planted_anomaly_is_found_explained_and_proved() {
     let folder = TempDir::new().unwrap();
     let run = |line: &str| ordeal(folder.path(), &line.split(' ').collect::<Vec<_>>(), b"");
-    for (model, anomaly) in [
-        ("register", "stale-read"),
-        ("register", "lost-write"),
-        ("register", "phantom"),
-        ("kv", "phantom"),
-        ("queue", "phantom"),
+    for (model, anomaly, ops) in [
+        ("register", "stale-read", 400),
+        ("register", "lost-write", 400),
+        ("register", "phantom", 400),
+        ("kv", "phantom", 60),
+        ("queue", "phantom", 400),
     ] {
-        let made = format!("history generate --model {model} --anomaly {anomaly} --ops 400");
+        let made = format!("history generate --model {model} --anomaly {anomaly} --ops {ops}");
         assert_eq!(run(&format!("{made} -o bad.jsonl")).0, 0);
         let (code, out, _) = run(&format!("check bad.jsonl --model {model}"));
         assert_eq!(code, 1, "{model} {anomaly}: {out}");

@@ -42,6 +42,17 @@ wait_for() {
     done
 }
 
+# Whether the daemon is there and its own program: before that it is our shell, called `ordeal`.
+begun() {
+    find_daemon || return 1
+    line=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null)
+    case $line in
+    "" | *"
+ordeal
+$pidfile"*) return 1 ;;
+    esac
+}
+
 gone() { ! group_lives; }
 paused() { find_daemon && [ "$state" = T ]; }
 awake() { find_daemon && [ "$state" != T ]; }
@@ -75,7 +86,7 @@ start) # LOG CWD ARGV...
         shift
         echo "$$ $born" >"$pidfile.new" && mv -f -- "$pidfile.new" "$pidfile" && exec "$@"
     ' ordeal "$pidfile" "$@" >>"$log" 2>&1 </dev/null &
-    wait_for 500 find_daemon || fail "it did not start; the end of its log: $(tail -n 3 -- "$log")"
+    wait_for 500 begun || fail "it did not start; the end of its log: $(tail -n 3 -- "$log")"
     echo "started $pid"
     ;;
 again) # as it was started before
