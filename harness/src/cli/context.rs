@@ -9,7 +9,9 @@ use clap::Args;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use super::UsageError;
 use crate::remembered;
+use crate::store::RunFolder;
 
 /// The options that every verb understands.
 #[derive(Clone, Debug, Args)]
@@ -55,6 +57,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// A run in the store that the user named.
+    pub(super) fn recorded(&self, run: &str) -> anyhow::Result<RunFolder> {
+        RunFolder::open(&self.store, run).map_err(UsageError::wrap)
+    }
+
     /// Interprets the options and sets up the log. Called once, by the command line's `main`.
     pub(super) fn new(global: Global) -> Self {
         let color = !global.no_color

@@ -5,7 +5,6 @@ use clap::Args;
 use super::{Context, Exit, launch};
 use crate::report;
 use crate::runner::{RunRecord, judge};
-use crate::store::RunFolder;
 use crate::verdict::Results;
 
 /// Check a run's history again
@@ -25,7 +24,7 @@ pub(super) struct Recheck {
 
 impl Recheck {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let folder = RunFolder::open(&context.store, &self.run)?;
+        let folder = context.recorded(&self.run)?;
         let mut parts = folder.read_json::<RunRecord>("run.json")?.parts;
         for part in &mut parts {
             if let Some(model) = &self.model {

@@ -21,7 +21,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let recorded = RunFolder::open(&context.store, &self.run)?;
+        let recorded = context.recorded(&self.run)?;
         let progress = Progress::new(context.json);
         let plan = Plan::replay(&recorded)?;
         let playbook = [&plan.loaded.playbook];

@@ -72,7 +72,7 @@ impl Runs {
             },
             Some(Action::Delete { runs }) => {
                 for name in runs {
-                    let folder = RunFolder::open(&context.store, name)?;
+                    let folder = context.recorded(name)?;
                     std::fs::remove_dir_all(folder.path())?;
                     context.print_text(format!("deleted {}", folder.name()))?;
                 }

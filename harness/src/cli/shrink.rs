@@ -7,7 +7,6 @@ use clap::Args;
 use super::{Context, Exit, launch};
 use crate::playbook::units::{Count, Span};
 use crate::runner::{Plan, Progress};
-use crate::store::RunFolder;
 use crate::verdict::Results;
 
 /// Where a run is cut off that was proven wrong before: so long after the proof.
@@ -38,7 +37,7 @@ pub(super) struct Shrink {
 
 impl Shrink {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let recorded = RunFolder::open(&context.store, &self.run)?;
+        let recorded = context.recorded(&self.run)?;
         let results: Results = recorded.read_json("results.json")?;
         if launch::exit(&results) != Exit::Invalid {
             anyhow::bail!(
