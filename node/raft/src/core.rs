@@ -198,9 +198,12 @@ impl Core {
         self.now + u64::from(ticks + extra)
     }
 
-    /// Whether the node may campaign at all.
+    /// Whether the node may campaign at all. One that leaves the voters still may until it knows that
+    /// to be committed: those who keep their vote may lack the entry, and none of them be electable
+    /// but with the votes of those who have it (thesis 4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.membership.current().is_voter(self.id())
+        let mut in_force = self.membership.since(self.commit);
+        in_force.any(|configuration| configuration.is_voter(self.id()))
             && self.installing.is_none()
             && (!self.wiped || self.bug(Bug::WipedVotes))
     }

@@ -285,6 +285,12 @@ impl Membership {
         &newest.unwrap_or(&self.base).1
     }
 
+    /// The configuration in force at `index`, and all later ones.
+    pub(crate) fn since(&self, index: Index) -> impl Iterator<Item = &Configuration> {
+        let later = self.changes.iter().filter(move |(at, _)| *at > index);
+        std::iter::once(self.at(index)).chain(later.map(|(_, configuration)| configuration))
+    }
+
     pub(crate) fn appended(&mut self, entry: &Entry) {
         if let Payload::Configuration(configuration) = &entry.payload {
             self.changes
@@ -378,9 +384,8 @@ mod tests {
             for configuration in [&next, &last] {
                 prop_assert!(!configuration.voters.is_empty());
                 prop_assert!(configuration.learners.is_disjoint(&configuration.voters));
-                prop_assert!(configuration.joining.iter().all(|id| {
-                    configuration.learners.contains(id) || configuration.learners_next.contains(id)
-                }));
+                let to_learn = &configuration.learners | &configuration.learners_next;
+                prop_assert!(configuration.joining.is_subset(&to_learn));
             }
             prop_assert!(!last.is_joint() && last.learners_next.is_empty());
         }
