@@ -256,6 +256,7 @@ impl Cluster {
         if host.disk.wiped && named {
             host.disk.wiped = false;
             host.process.as_mut().expect("it runs").raft.readmit();
+            self.laws.readmitted(node);
         }
     }
 }

@@ -269,6 +269,13 @@ impl Laws {
         self.promised.remove(&id);
     }
 
+    /// The node was taken back with its new disk. The votes that it gave before elect nobody who is
+    /// not elected yet: it was removed since, a majority of the others holds that entry, and whoever
+    /// it voted for lacks it.
+    pub(crate) fn readmitted(&mut self, id: NodeId) {
+        self.votes.retain(|(voter, _), _| *voter != id);
+    }
+
     pub(crate) fn refuses(&mut self, attempt: u64) {
         self.refused.insert(attempt);
     }
