@@ -5,12 +5,11 @@
 //! node registers the incarnation of its data directory in the replicated state, and a node whose
 //! directory is new asks its peers, before it takes part in anything, whether they know it by
 //! another one. Until a majority (itself included) can be asked it could not elect anybody anyway.
-//! One that joins asks too, but silence ends the asking: its peers may have no address of it yet,
-//! and cannot answer before they know it.
+//! One that joins asks those it was told of, but silence ends the asking: it need know nobody.
 //!
 //! What this leaves open: peers that answer may lag behind the registration. With one node wiped
 //! and the rest up to date, that does not happen. And a voter that lost its disk must not be
-//! started as one that joins while it is cut off from its peers.
+//! started as one that joins while it can ask nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

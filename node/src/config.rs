@@ -34,8 +34,8 @@ pub struct Config {
     /// The cluster's name; nodes of another cluster are turned away
     #[arg(long, value_name = "NAME", default_value = "ordeal")]
     pub cluster: String,
-    /// A member of the first configuration, once for each (with --join: one to look for); not read
-    /// when the data directory has a configuration
+    /// A member of the first configuration, once for each (with --join: one to look for, if any);
+    /// not read when the data directory has a configuration
     #[arg(long = "member", value_name = "ID=PEER_ADDR,HTTP_ADDR")]
     pub members: Vec<Member>,
     /// Wait to be added to a running cluster instead of founding one

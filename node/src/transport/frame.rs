@@ -11,6 +11,7 @@ use super::codec;
 use crate::encoding::{GroupId, Malformed, Reader, put_bytes, put_varint};
 use bytes::{Buf, Bytes, BytesMut};
 use raft::{Index, Message, NodeId, Term};
+use std::net::SocketAddr;
 
 /// The bytes before a payload.
 pub(crate) const HEADER_LEN: usize = 9;
@@ -19,7 +20,7 @@ pub(crate) const FRAME_LEN_MAX: usize = 20 << 20;
 /// No frame is longer before the peer has introduced itself.
 pub(crate) const HELLO_LEN_MAX: usize = 1 << 10;
 /// What both sides must speak; the first field of a hello, whatever else changes.
-pub(crate) const PROTOCOL_VERSION: u64 = 1;
+pub(crate) const PROTOCOL_VERSION: u64 = 2;
 
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
@@ -47,6 +48,8 @@ pub(crate) struct Hello {
     pub(crate) to: NodeId,
     pub(crate) incarnation: u64,
     pub(crate) lane: Lane,
+    /// Where it accepts calls; an unspecified address is that which the call came from.
+    pub(crate) listens_at: SocketAddr,
 }
 
 /// A piece of a snapshot file on its way to a follower.
@@ -140,6 +143,7 @@ pub(crate) fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
         put_varint(out, hello.to);
         put_varint(out, hello.incarnation);
         out.push(u8::from(hello.lane == Lane::Bulk));
+        put_bytes(out, hello.listens_at.to_string().as_bytes());
     });
 }
 
@@ -235,6 +239,7 @@ fn decode(kind: u8, reader: &mut Reader) -> Result<Frame, Malformed> {
             } else {
                 Lane::Urgent
             },
+            listens_at: text(reader)?.parse().map_err(|_| Malformed("address"))?,
         }),
         WELCOME => Frame::Welcome(reader.varint()?),
         REFUSED => Frame::Refused(text(reader)?),

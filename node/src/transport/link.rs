@@ -4,10 +4,11 @@
 //! Connections carry bytes one way only: a node writes on those it has opened and reads from those
 //! it has accepted. So there is never a question of which of two crossing calls survives.
 
+use super::Inner;
 use super::frame::{self, Frame, HELLO_LEN_MAX, Hello, Lane, PROTOCOL_VERSION};
 use super::outbox::Outbox;
+use super::peers::Addresses;
 use super::stream::{BoxedStream, Tls};
-use super::{Inner, TransportOptions};
 use bytes::BytesMut;
 use raft::NodeId;
 use rand::RngExt;
@@ -48,46 +49,55 @@ enum LinkError {
 pub(crate) async fn keep(
     inner: Arc<Inner>,
     peer: NodeId,
-    address: String,
+    mut addresses: Addresses,
     lane: Lane,
     outbox: Arc<Outbox>,
 ) {
     let mut backoff = BACKOFF_MIN;
     let mut silent = false;
+    let mut found = None;
     loop {
-        let error = match connect(&inner.options, peer, &address, lane).await {
-            Ok((stream, incarnation)) => {
-                tracing::info!(peer, %address, ?lane, "connected");
-                (backoff, silent) = (BACKOFF_MIN, false);
-                if lane == Lane::Urgent {
-                    inner.connected(peer, incarnation);
+        let mut refused = false;
+        for address in addresses.likeliest(found.as_ref()) {
+            let error = match connect(&inner, peer, &address, lane).await {
+                Ok((stream, incarnation)) => {
+                    tracing::info!(peer, %address, ?lane, "connected");
+                    (backoff, silent) = (BACKOFF_MIN, false);
+                    found = Some(address.clone());
+                    if lane == Lane::Urgent {
+                        inner.connected(peer, incarnation);
+                    }
+                    let error = run(stream, &outbox).await;
+                    outbox.disconnected();
+                    inner.receiver.unreachable(peer);
+                    error
                 }
-                let error = run(stream, &outbox).await;
-                outbox.disconnected();
-                inner.receiver.unreachable(peer);
-                error
+                Err(error) => error,
+            };
+            refused |= matches!(error, LinkError::Refused(_));
+            if !silent {
+                tracing::warn!(peer, %address, ?lane, "no connection: {error}");
             }
-            Err(error) => error,
-        };
-        if !silent {
-            tracing::warn!(peer, %address, ?lane, "no connection: {error}");
-            silent = true;
         }
-        if matches!(error, LinkError::Refused(_)) {
+        silent = true;
+        if refused {
             backoff = BACKOFF_REFUSED;
         }
         let jitter = rand::rng().random_range(0.5..1.0);
-        sleep(backoff.mul_f64(jitter)).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        tokio::select! {
+            () = sleep(backoff.mul_f64(jitter)) => backoff = (backoff * 2).min(BACKOFF_MAX),
+            () = addresses.changed() => backoff = BACKOFF_MIN,
+        }
     }
 }
 
 async fn connect(
-    options: &TransportOptions,
+    inner: &Inner,
     peer: NodeId,
     address: &str,
     lane: Lane,
 ) -> Result<(BoxedStream, u64), LinkError> {
+    let options = &inner.options;
     let call = async {
         let tcp = TcpStream::connect(address).await?;
         tune(&tcp)?;
@@ -102,6 +112,7 @@ async fn connect(
             to: peer,
             incarnation: options.incarnation,
             lane,
+            listens_at: inner.listens_at,
         };
         let mut bytes = Vec::new();
         frame::put_hello(&mut bytes, &hello);

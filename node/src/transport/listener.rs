@@ -4,6 +4,7 @@
 use super::Inner;
 use super::frame::{self, FRAME_LEN_MAX, Frame, HELLO_LEN_MAX, Hello, Lane};
 use super::link::{PING_INTERVAL, tune};
+use super::peers::Caller;
 use super::stream::BoxedStream;
 use crate::encoding::{GroupId, Malformed};
 use bytes::BytesMut;
@@ -72,10 +73,12 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: TcpListener) {
         let inner_of_task = Arc::clone(&inner);
         let task = tokio::spawn(async move {
             let inner = inner_of_task;
-            let greeted = timeout(HELLO_TIMEOUT, greet(&inner, tcp)).await;
+            let greeted = timeout(HELLO_TIMEOUT, greet(&inner, tcp, address)).await;
             drop(permit);
             let cut = match greeted {
-                Ok(Ok((stream, arrived, hello))) => serve(&inner, stream, arrived, &hello).await,
+                Ok(Ok((stream, arrived, hello, _caller))) => {
+                    serve(&inner, stream, arrived, &hello).await
+                }
                 Ok(Err(cut)) => cut,
                 Err(_) => Cut::Stranger("no introduction"),
             };
@@ -94,7 +97,11 @@ fn report(address: SocketAddr, cut: &Cut) {
     }
 }
 
-async fn greet(inner: &Inner, tcp: TcpStream) -> Result<(BoxedStream, BytesMut, Hello), Cut> {
+async fn greet(
+    inner: &Arc<Inner>,
+    tcp: TcpStream,
+    address: SocketAddr,
+) -> Result<(BoxedStream, BytesMut, Hello, Caller), Cut> {
     tune(&tcp)?;
     let mut stream = match &inner.options.tls {
         None => BoxedStream::Plain(tcp),
@@ -103,7 +110,7 @@ async fn greet(inner: &Inner, tcp: TcpStream) -> Result<(BoxedStream, BytesMut, 
     let mut arrived = BytesMut::with_capacity(HELLO_LEN_MAX);
     let answer = loop {
         match frame::take(&mut arrived, HELLO_LEN_MAX) {
-            Ok(Some(Frame::Hello(hello))) => break check(inner, hello),
+            Ok(Some(Frame::Hello(hello))) => break check(inner, hello, address),
             Ok(Some(_)) => break Err(Cut::Stranger("no introduction")),
             Err(malformed) => break Err(malformed.into()),
             Ok(None) => {}
@@ -119,18 +126,21 @@ async fn greet(inner: &Inner, tcp: TcpStream) -> Result<(BoxedStream, BytesMut, 
     }
     stream.write_all(&bytes).await?;
     stream.flush().await?;
-    Ok((stream, arrived, answer?))
+    let (hello, caller) = answer?;
+    Ok((stream, arrived, hello, caller))
 }
 
-fn check(inner: &Inner, hello: Hello) -> Result<Hello, Cut> {
+fn check(inner: &Arc<Inner>, hello: Hello, address: SocketAddr) -> Result<(Hello, Caller), Cut> {
     if hello.cluster != inner.options.cluster {
         Err(Cut::Stranger("another cluster"))
     } else if hello.to != inner.options.id {
         Err(Cut::Stranger("this is another node"))
     } else if hello.from == inner.options.id {
         Err(Cut::Stranger("two nodes with one id"))
+    } else if let Some(caller) = inner.called(&hello, address) {
+        Ok((hello, caller))
     } else {
-        Ok(hello)
+        Err(Cut::Stranger("too many nodes that no configuration names"))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Links between nodes: one connection to each peer carries all groups' messages, a second one
 //! carries snapshots.
 //!
+//! A peer is called where it is said to be, or where it said itself that it listens when it called:
+//! so whoever calls can be answered, though no configuration here names it (yet, or any more).
+//!
 //! Messages may be lost and are never kept for a peer that is away; requests are answered or their
 //! caller learns that they were not, and whether they may have been carried out. Nothing here
 //! knows what a message means.
@@ -10,6 +13,7 @@ mod frame;
 mod link;
 mod listener;
 mod outbox;
+mod peers;
 mod stream;
 
 #[cfg(test)]
@@ -19,11 +23,11 @@ pub use crate::encoding::GroupId;
 pub use frame::{Request, Response, SnapshotPiece};
 pub use stream::PeerTls;
 
-use frame::Lane;
-use outbox::Outbox;
 use parking_lot::{Mutex, RwLock};
+use peers::Peer;
 use raft::{Envelope, Message, NodeId};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -95,21 +99,9 @@ impl Reply {
     }
 }
 
-struct Peer {
-    address: String,
-    urgent: Arc<Outbox>,
-    bulk: Arc<Outbox>,
-    tasks: [AbortHandle; 2],
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
-    }
-}
-
 struct Inner {
     options: TransportOptions,
+    listens_at: SocketAddr,
     receiver: Arc<dyn Receiver>,
     peers: RwLock<BTreeMap<NodeId, Peer>>,
     waiting: Mutex<HashMap<u64, (NodeId, oneshot::Sender<Response>)>>,
@@ -203,6 +195,7 @@ impl Transport {
     ) -> Transport {
         let inner = Arc::new(Inner {
             options,
+            listens_at: listener.local_addr().expect("a listener has an address"),
             receiver,
             peers: RwLock::default(),
             waiting: Mutex::default(),
@@ -216,33 +209,10 @@ impl Transport {
         Transport { inner, listener }
     }
 
-    /// Says who the peers are and where: calls new ones, drops those that are no longer named,
-    /// calls anew those that have moved. This node itself is left out.
+    /// Says who the peers are and where: calls new ones, drops those that are no longer named and do
+    /// not call, calls anew those that have moved. This node itself is left out.
     pub fn set_peers(&self, addresses: &BTreeMap<NodeId, String>) {
-        let mut peers = self.inner.peers.write();
-        peers.retain(|id, peer| addresses.get(id) == Some(&peer.address));
-        for (&id, address) in addresses {
-            if id != self.inner.options.id && !peers.contains_key(&id) {
-                peers.insert(id, self.call(id, address));
-            }
-        }
-    }
-
-    fn call(&self, id: NodeId, address: &str) -> Peer {
-        let open = |lane| {
-            let outbox = Arc::new(Outbox::new(self.inner.options.queue_len_max));
-            let inner = Arc::clone(&self.inner);
-            let task = link::keep(inner, id, address.to_owned(), lane, Arc::clone(&outbox));
-            (outbox, tokio::spawn(task).abort_handle())
-        };
-        let (urgent, urgent_task) = open(Lane::Urgent);
-        let (bulk, bulk_task) = open(Lane::Bulk);
-        Peer {
-            address: address.to_owned(),
-            urgent,
-            bulk,
-            tasks: [urgent_task, bulk_task],
-        }
+        self.inner.set_peers(addresses);
     }
 
     /// Queues messages of a group and gives them to the kernel: one system call for each peer,
@@ -331,11 +301,11 @@ impl Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.listener.abort();
-        self.inner.peers.write().clear();
         self.inner
             .accepted
             .lock()
             .iter()
             .for_each(AbortHandle::abort);
+        self.inner.peers.write().clear();
     }
 }

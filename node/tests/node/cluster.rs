@@ -78,26 +78,34 @@ impl Cluster {
 
     /// Starts a node that founded the cluster, again or for the first time.
     pub(crate) fn run(&mut self, id: u64) {
-        self.launch(id, &[]);
+        let members = self.nodes.iter().flat_map(|node| {
+            [
+                "--member".into(),
+                format!("{}={},{}", node.id, node.peer, node.http),
+            ]
+        });
+        self.launch(id, members.collect());
     }
 
-    /// Starts a new node that waits to be added.
+    /// Starts a new node that waits to be added, and knows nobody.
     pub(crate) fn join(&mut self, id: u64) {
-        self.add(id);
-        self.launch(id, &["--join"]);
+        self.join_by(id, &[]);
     }
 
-    fn launch(&mut self, id: u64, more: &[&str]) {
-        let members: Vec<String> = self
-            .nodes
-            .iter()
-            .flat_map(|node| {
-                [
-                    "--member".into(),
-                    format!("{}={},{}", node.id, node.peer, node.http),
-                ]
-            })
-            .collect();
+    /// The same, with more said.
+    pub(crate) fn join_by(&mut self, id: u64, flags: &[&str]) {
+        self.add(id);
+        let flags = flags.iter().map(ToString::to_string);
+        self.launch(id, flags.chain(["--join".into()]).collect());
+    }
+
+    /// From its next start on, a node listens to its peers elsewhere.
+    pub(crate) fn move_peer_address(&mut self, id: u64) {
+        let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
+        node.peer = free_address();
+    }
+
+    fn launch(&mut self, id: u64, flags: Vec<String>) {
         let log = std::fs::File::options()
             .append(true)
             .create(true)
@@ -109,8 +117,7 @@ impl Cluster {
             .args(["serve", "--threads", "1", "--id", &id.to_string()])
             .args(["--http", &node.http, "--peer", &node.peer, "--data"])
             .arg(&node.data)
-            .args(members)
-            .args(more)
+            .args(flags)
             .args(&self.extra)
             .stdout(Stdio::null())
             .stderr(log);

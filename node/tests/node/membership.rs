@@ -153,6 +153,45 @@ async fn leaders_of_many_groups_spread_over_the_nodes() {
             .await;
     }
 }
+
+#[tokio::test]
+async fn a_node_that_joins_needs_to_know_nobody() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    cluster.put(1, "a", json!(1)).await;
+    cluster.join(4);
+    change(&cluster, json!([{"add_learner": cluster.member(4)}])).await;
+    assert_eq!(cluster.get(4, "a").await, Some(json!(1)));
+    // Whom it is told to look for is not there, and another node is where the next should be.
+    let nobody = "1=127.0.0.1:1,127.0.0.1:2";
+    let third = cluster.node(3);
+    let wrong = format!("2={},{}", third.peer, third.http);
+    cluster.join_by(5, &["--member", nobody, "--member", &wrong]);
+    change(&cluster, json!([{"add_learner": cluster.member(5)}])).await;
+    assert_eq!(cluster.get(5, "a").await, Some(json!(1)));
+    // Whoever leads next is answered, too.
+    let old = cluster.leader().await;
+    cluster.kill(old);
+    let new = cluster.leader().await;
+    cluster.put(new, "a", json!(2)).await;
+    assert_eq!(cluster.get(4, "a").await, Some(json!(2)));
+    assert_eq!(cluster.get(5, "a").await, Some(json!(2)));
+}
+
+#[tokio::test]
+async fn a_node_that_moved_is_found_because_it_calls() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    cluster.put(1, "a", json!(1)).await;
+    let leader = cluster.leader().await;
+    let (moved, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    cluster.kill(moved);
+    cluster.move_peer_address(moved);
+    cluster.run(moved);
+    // It is needed from now on, for the write as for the read.
+    cluster.kill(other);
+    cluster.put(leader, "a", json!(2)).await;
+    assert_eq!(cluster.get(moved, "a").await, Some(json!(2)));
+}
+
 #[tokio::test]
 async fn a_node_that_joins_is_promoted_by_itself_once_it_has_caught_up() {
     let mut cluster = Cluster::start(3, &["--snapshot-entries", "20", "--keep-entries", "2"]).await;
