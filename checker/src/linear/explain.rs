@@ -43,13 +43,12 @@ pub(crate) fn explain(
     calls: &Calls,
     purse: &Purse,
 ) -> Explained {
-    let core: Vec<(u32, Timed)> = if culprits.alone {
-        let mut numbers = culprits.operations.clone();
-        numbers.sort_unstable();
-        let alone = numbers.iter().map(|&it| (it, operations[it as usize]));
-        alone.collect()
-    } else {
-        shrink::shrink(space, operations, &culprits.operations, purse)
+    let core: Vec<(u32, Timed)> = match culprits {
+        Culprits::Alone(contradiction) => {
+            let numbers = contradiction.operations.iter();
+            numbers.map(|&it| (it, operations[it as usize])).collect()
+        }
+        Culprits::Involved(involved) => shrink::shrink(space, operations, involved, purse),
     };
     let confirmed = shrink::confirmed(space, &core, purse);
     let timed: Vec<Timed> = core.iter().map(|&(_, it)| it).collect();
@@ -76,6 +75,15 @@ pub(crate) fn explain(
     }
     let first = told.len().saturating_sub(TOLD_MAX);
     words.extend(told[first..].iter().map(|it| it.sentence.clone()));
+    if let Culprits::Alone(contradiction) = culprits {
+        if !contradiction.about.is_empty() {
+            words.push(format!(
+                "They are about {} only.",
+                contradiction.about.join(" and ")
+            ));
+        }
+        words.extend(contradiction.why.iter().map(|why| format!("Why: {why}.")));
+    }
     for partial in partials.iter().take(3) {
         words.push(stuck_in_words(space, history, &told, partial));
     }
@@ -133,13 +141,20 @@ impl Told {
         let outcome = call.outcome(history);
         // Within the part that is shown its outcome may not matter any more.
         let weakened = timed.is_open() && outcome == Outcome::Ok;
-        let short = match (outcome, completion) {
-            (Outcome::Ok, Some(row)) if invoke.value.is_null() => {
-                format!("{} → {}", invoke.f, history.op(row).value)
+        let answer = completion.map(|row| short_of(&history.op(row).value));
+        let argument = short_of(&invoke.value);
+        let short = match (outcome, answer) {
+            (Outcome::Ok, Some(answer)) if invoke.value.is_null() || answer != argument => {
+                let asked = if invoke.value.is_null() {
+                    String::new()
+                } else {
+                    format!(" {argument}")
+                };
+                format!("{}{asked} → {answer}", invoke.f)
             }
-            (Outcome::Fail, _) => format!("{} {} (failed)", invoke.f, invoke.value),
+            (Outcome::Fail, _) => format!("{} {argument} (failed)", invoke.f),
             _ if invoke.value.is_null() => invoke.f.clone(),
-            _ => format!("{} {}", invoke.f, invoke.value),
+            _ => format!("{} {argument}", invoke.f),
         };
         let span = match (outcome, completion) {
             (Outcome::Info, Some(row)) => {
@@ -153,7 +168,7 @@ impl Told {
             (_, None) => format!("invoked at op {}, never completed", invoke.index),
         };
         let note = if weakened {
-            "; whether it happened makes no difference"
+            "; let it take effect at any time since then, or never"
         } else {
             ""
         };
@@ -170,6 +185,23 @@ impl Told {
 
     fn data(&self) -> Value {
         json!({ "index": self.index, "text": self.short, "weakened": self.weakened })
+    }
+}
+
+/// A value; of a long list its ends.
+fn short_of(value: &Value) -> String {
+    const ENDS: usize = 4;
+    match value {
+        Value::Array(items) if items.len() > 3 * ENDS => {
+            let text = |items: &[Value]| {
+                let texts: Vec<String> = items.iter().map(Value::to_string).collect();
+                texts.join(",")
+            };
+            let (begin, end) = (&items[..ENDS], &items[items.len() - ENDS..]);
+            let between = items.len() - 2 * ENDS;
+            format!("[{},… {between} more …,{}]", text(begin), text(end))
+        }
+        _ => value.to_string(),
     }
 }
 

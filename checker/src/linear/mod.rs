@@ -3,7 +3,6 @@
 mod bits;
 mod budget;
 mod certificate;
-mod containers;
 mod explain;
 mod frontier;
 mod object;
@@ -12,6 +11,7 @@ mod rounds;
 mod search;
 mod shrink;
 mod space;
+mod structure;
 mod timeline;
 #[cfg(test)]
 mod twin;
@@ -27,7 +27,7 @@ use serde_json::json;
 
 use crate::history::{Calls, History, ValueId};
 use crate::model::register::{Decoder, Operation, Registers};
-use crate::model::sequence::{Discipline, QueueOp};
+use crate::model::sequence::Discipline;
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
@@ -36,27 +36,59 @@ use object::Object;
 use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
+use structure::Outcome;
 
 /// Checks the linearizable model that the options name.
 pub(crate) fn check(history: &History, options: &Options) -> Report {
     let initial = &options.initial;
-    let queue = |discipline| check_container(discipline, history, options);
+    let queue = |discipline| {
+        let decide = |object: &Object<_>, _: &mut Meter<'_>| {
+            structure::queues::check(discipline, &object.operations, &object.classes)
+        };
+        check_structured(
+            &sequence::Queue(discipline),
+            history,
+            options,
+            decide,
+            whole,
+        )
+    };
     match options.model {
-        Model::Kv => check_objects(&kv::Kv, history, options),
+        Model::Kv => {
+            let decide = |object: &Object<_>, meter: &mut Meter<'_>| {
+                structure::text::check(&object.operations, &object.classes, meter)
+            };
+            check_structured(&kv::Kv, history, options, decide, whole)
+        }
         Model::MultiRegister => {
             let model = multi_register::MultiRegister {
                 initial: initial.clone(),
             };
-            let whole = Options {
+            let together = Options {
                 by_key: false,
                 ..options.clone()
             };
-            check_objects(&model, history, &whole)
+            check_objects(&model, history, &together)
         }
-        Model::Set => check_objects(&aggregate::Set, history, options),
+        Model::Set => {
+            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
+                structure::set::check(&object.operations, &object.classes)
+            };
+            check_structured(
+                &aggregate::Set,
+                history,
+                options,
+                decide,
+                structure::set::narrow,
+            )
+        }
         Model::Counter => {
             let initial = initial.as_i64().unwrap_or(0);
-            check_objects(&aggregate::Counter { initial }, history, options)
+            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
+                structure::counter::check(initial, &object.operations, &object.classes)
+            };
+            let model = aggregate::Counter { initial };
+            check_structured(&model, history, options, decide, whole)
         }
         Model::Queue => queue(Discipline::Queue),
         Model::Stack => queue(Discipline::Stack),
@@ -64,9 +96,25 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
         Model::Mutex => check_objects(&lock::Lock { owned: false }, history, options),
         Model::Lock => check_objects(&lock::Lock { owned: true }, history, options),
         Model::Lease => check_objects(&lock::Lease, history, options),
-        Model::AppendLog => check_objects(&sequence::Log, history, options),
+        Model::AppendLog => {
+            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
+                structure::log::check(&object.operations, &object.classes)
+            };
+            check_structured(
+                &sequence::Log,
+                history,
+                options,
+                decide,
+                structure::log::narrow,
+            )
+        }
         _ => check_registers(history, options),
     }
+}
+
+/// The operation, whatever a contradiction is about.
+fn whole<Op: Clone>(op: &Op, _about: &[String]) -> Op {
+    op.clone()
 }
 
 fn check_registers(history: &History, options: &Options) -> Report {
@@ -106,25 +154,9 @@ fn check_registers(history: &History, options: &Options) -> Report {
         purse: &purse,
         started,
     };
-    whole.report(&decisions, |number| {
+    whole.report(&decisions, |number, _| {
         RegisterSpace::new(registers.of_key(number), initial)
     })
-}
-
-fn check_container(discipline: Discipline, history: &History, options: &Options) -> Report {
-    let shortcut = |object: &Object<QueueOp>| match containers::check(
-        discipline,
-        &object.operations,
-        &object.classes,
-    ) {
-        containers::Outcome::Valid(order) => Some(Decision::Valid(Some(order))),
-        containers::Outcome::Invalid(operations) => Some(Decision::Invalid(Culprits {
-            operations,
-            alone: true,
-        })),
-        containers::Outcome::Undecided => None,
-    };
-    check_unless(&sequence::Queue(discipline), history, options, shortcut)
 }
 
 /// Checks objects of any specification.
@@ -133,15 +165,18 @@ pub(crate) fn check_objects<M: Specification>(
     history: &History,
     options: &Options,
 ) -> Report {
-    check_unless(model, history, options, |_| None)
+    let decide = |_: &Object<M::Op>, _: &mut Meter<'_>| Outcome::Undecided;
+    check_structured(model, history, options, decide, whole)
 }
 
-/// Checks objects by search, unless a shortcut decides them.
-fn check_unless<M: Specification>(
+/// Checks objects by search, unless their structure decides them. `narrow` makes of an operation what
+/// it says of what a contradiction is about.
+fn check_structured<M: Specification>(
     model: &M,
     history: &History,
     options: &Options,
-    shortcut: impl Fn(&Object<M::Op>) -> Option<Decision> + Sync,
+    decide: impl Fn(&Object<M::Op>, &mut Meter<'_>) -> Outcome + Sync,
+    narrow: impl Fn(&M::Op, &[String]) -> M::Op,
 ) -> Report {
     let started = Instant::now();
     let purse = Purse::new(&options.budget, started);
@@ -162,11 +197,17 @@ fn check_unless<M: Specification>(
     };
     let decisions = rounds::decide(objects.len(), &purse, |number, steps| {
         let object = &objects[number];
-        // Later rounds come after a shortcut that did not decide.
-        if steps <= rounds::FIRST_STEPS
-            && let Some(decision) = shortcut(object)
-        {
-            return Ok(decision);
+        // Later rounds come after a structure that did not decide.
+        if steps <= rounds::FIRST_STEPS {
+            match decide(object, &mut Meter::new(&purse, u64::MAX)) {
+                Outcome::Valid(order) => return Ok(Decision::Replayed(order)),
+                Outcome::Invalid(mut contradiction) => {
+                    contradiction.operations.sort_unstable();
+                    contradiction.operations.dedup();
+                    return Ok(Decision::Invalid(Culprits::Alone(contradiction)));
+                }
+                Outcome::Undecided => {}
+            }
         }
         let mut space = Numbered::new(model, object.classes.as_slice());
         decide_by_witness_or_search(history, &mut space, &object.operations, &purse, steps)
@@ -180,12 +221,15 @@ fn check_unless<M: Specification>(
         purse: &purse,
         started,
     };
-    whole.report(&decisions, |number| {
+    whole.report(&decisions, |number, about| {
         let object = &objects[number];
-        (
-            Numbered::new(model, object.classes.as_slice()),
-            object.operations.clone(),
-        )
+        let space = if about.is_empty() {
+            Numbered::new(model, object.classes.as_slice())
+        } else {
+            let narrowed = object.classes.iter().map(|op| narrow(op, about));
+            Numbered::new(model, narrowed.collect::<Vec<_>>())
+        };
+        (space, object.operations.clone())
     })
 }
 
@@ -217,7 +261,7 @@ impl Whole<'_> {
     fn report<S: Space>(
         &self,
         decisions: &[Decision],
-        object: impl Fn(usize) -> (S, Vec<Timed>),
+        object: impl Fn(usize, &[String]) -> (S, Vec<Timed>),
     ) -> Report {
         let verdicts = decisions.iter().map(Decision::verdict);
         let verdict = verdicts.fold(Verdict::Valid, Verdict::and);
@@ -227,7 +271,7 @@ impl Whole<'_> {
         report.figures.memory_bytes = self.purse.peak_bytes();
         for (number, decision) in decisions.iter().enumerate() {
             let reason = match decision {
-                Decision::Valid(_) => continue,
+                Decision::Valid(_) | Decision::Replayed(_) => continue,
                 Decision::Invalid(_) => "no order of its operations is legal".to_owned(),
                 Decision::Unknown(why) => why.clone(),
             };
@@ -278,7 +322,7 @@ impl Whole<'_> {
         report: &mut Report,
         number: usize,
         culprits: &Culprits,
-        object: impl Fn(usize) -> (S, Vec<Timed>),
+        object: impl Fn(usize, &[String]) -> (S, Vec<Timed>),
     ) {
         // What is left of the budget, but no more than a reader would wait.
         let left = self
@@ -294,7 +338,11 @@ impl Whole<'_> {
             },
             Instant::now(),
         );
-        let (mut space, operations) = object(number);
+        let about: &[String] = match culprits {
+            Culprits::Alone(contradiction) => &contradiction.about,
+            Culprits::Involved(_) => &[],
+        };
+        let (mut space, operations) = object(number, about);
         let (history, calls) = (self.history, self.calls);
         let told = explain::explain(&mut space, &operations, culprits, history, calls, &purse);
         report.counterexample = told.counterexample;
@@ -308,15 +356,17 @@ impl Whole<'_> {
         &self,
         report: &mut Report,
         decisions: &[Decision],
-        object: impl Fn(usize) -> (S, Vec<Timed>),
+        object: impl Fn(usize, &[String]) -> (S, Vec<Timed>),
     ) {
         let mut orders = Vec::new();
         for (number, decision) in decisions.iter().enumerate() {
-            let Decision::Valid(Some(order)) = decision else {
+            let (Decision::Valid(Some(order)) | Decision::Replayed(order)) = decision else {
                 continue;
             };
-            let (mut space, operations) = object(number);
-            if let Err(flaw) = certificate::replay(&mut space, &operations, order) {
+            let (mut space, operations) = object(number, &[]);
+            if let Decision::Valid(_) = decision
+                && let Err(flaw) = certificate::replay(&mut space, &operations, order)
+            {
                 report.verdict = report.verdict.and(Verdict::Unknown);
                 report.reason = Some(format!(
                     "the proof of key {} does not hold ({flaw}): a mistake in the checker",
@@ -336,7 +386,7 @@ impl Whole<'_> {
 }
 
 /// The most time that shrinking may take.
-const EXPLAIN_MAX: Duration = Duration::from_secs(5);
+const EXPLAIN_MAX: Duration = Duration::from_secs(1);
 
 fn decide_register(
     history: &History,

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::budget::{Purse, Spent};
+use super::structure::Contradiction;
 use crate::verdict::Verdict;
 
 /// What is known of one object.
@@ -14,31 +15,31 @@ use crate::verdict::Verdict;
 pub(crate) enum Decision {
     /// It is linearizable; in this order, if one was asked for.
     Valid(Option<Vec<u32>>),
+    /// It is linearizable in this order, which was replayed on the object.
+    Replayed(Vec<u32>),
     /// It is not.
     Invalid(Culprits),
     /// It was not decided.
     Unknown(String),
 }
 
-/// Operations to look at first.
+/// What is known of an invalid object.
 #[derive(Debug)]
-pub(crate) struct Culprits {
-    pub(crate) operations: Vec<u32>,
-    /// They contradict each other by themselves, whatever the others do.
-    pub(crate) alone: bool,
+pub(crate) enum Culprits {
+    /// Operations to look at first.
+    Involved(Vec<u32>),
+    /// Operations that contradict each other by themselves, whatever the others do.
+    Alone(Contradiction),
 }
 
 impl Decision {
     pub(crate) fn invalid(involved: Vec<u32>) -> Self {
-        Decision::Invalid(Culprits {
-            operations: involved,
-            alone: false,
-        })
+        Decision::Invalid(Culprits::Involved(involved))
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Decision::Valid(_) => Verdict::Valid,
+            Decision::Valid(_) | Decision::Replayed(_) => Verdict::Valid,
             Decision::Invalid(_) => Verdict::Invalid,
             Decision::Unknown(_) => Verdict::Unknown,
         }

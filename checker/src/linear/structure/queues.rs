@@ -1,0 +1,490 @@
+//! Queues, stacks and priority queues whose elements are unique: decided in about O(n log n).
+//!
+//! An element is *present* from the moment it is put to the moment it is taken. Each is put as late and
+//! taken as early as it can be, so that it stands in the way of as few others as possible; what finds
+//! an empty container goes where nothing is present.
+//!
+//! - *Priority queue*: the least element does not mind the others, so its presence is as short as it
+//!   can be; the next one is taken in the first gap in which none of the lesser is present, which makes
+//!   its presence the shortest there is; and so on. When there is no gap left, there is no order.
+//! - *Queue*: x must leave before y when it was put, or taken, wholly before y. An order that keeps
+//!   this is found by taking away, again and again, an element that nothing left must precede. When
+//!   there is none, let a be the one whose put returned first among those left, and b the one whose
+//!   take did: a was put wholly before b, and b was taken wholly before a. No order is legal then,
+//!   whatever else happened.
+//! - *Stack*: see [`stack`].
+//!
+//! What is legal is legal without any of its elements. So a contradiction is made small by leaving
+//! elements out, and where the outcome of takes is unknown, it is looked for among the elements that
+//! were surely taken by others. For a legal order such takes are given, first come first served, to elements
+//! that must have left before others could.
+//!
+//! The order of elements, and taking them away one by one, are those of Lee and Mathur, *Efficient
+//! Decrease-and-Conquer Linearizability Monitoring*, 2025, and Henzinger, Sezgin and Vafeiadis,
+//! *Aspect-Oriented Linearizability Proofs*, 2013.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use serde_json::Value;
+
+use super::{Contradiction, Gaps, NO_GAP, Outcome, Taboo, keeps_to_time, least, stack};
+use crate::linear::space::Timed;
+use crate::model::sequence::{Discipline, QueueOp, Taken, precedes};
+
+/// An element's two operations, and the gaps in which they take effect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element<'a> {
+    value: &'a Value,
+    pub(super) put: u32,
+    pub(super) take: Option<u32>,
+    pub(super) put_gap: u32,
+    pub(super) take_gap: u32,
+}
+
+impl Element<'_> {
+    fn operations(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.put).chain(self.take)
+    }
+}
+
+/// Steps that making a contradiction small may take.
+const LOOKS_MAX: usize = 2_000_000;
+
+/// Decides a container whose operations are sorted by invocation.
+pub(crate) fn check(discipline: Discipline, operations: &[Timed], classes: &[QueueOp]) -> Outcome {
+    let container = Container {
+        discipline,
+        operations,
+        classes,
+        gaps: Gaps::new(operations),
+    };
+    let mut elements = match elements(operations, classes) {
+        Ok(elements) => elements,
+        Err(outcome) => return outcome,
+    };
+    let unknown = container.all(&QueueOp::Take(Taken::Unknown));
+    let nothing = container.all(&QueueOp::Take(Taken::Nothing));
+    let mut unused: Option<&[u32]> = None;
+    if !unknown.is_empty() {
+        let surely = elements.iter().filter(|it| it.take.is_some());
+        let surely: Vec<Element<'_>> = surely.copied().collect();
+        if let Err(Outcome::Invalid(contradiction)) = container.place(&surely, &nothing, None) {
+            return Outcome::Invalid(contradiction);
+        }
+        unused = Some(container.give(&mut elements, &nothing, &unknown));
+    }
+    match container.place(&elements, &nothing, unused) {
+        Ok(placed) => match container.write_out(&placed, &nothing) {
+            Some(order) if container.allows(&order) => Outcome::Valid(order),
+            _ => Outcome::Undecided,
+        },
+        Err(_) if !unknown.is_empty() => Outcome::Undecided,
+        Err(outcome) => outcome,
+    }
+}
+
+/// What is asked about.
+struct Container<'a> {
+    discipline: Discipline,
+    operations: &'a [Timed],
+    classes: &'a [QueueOp],
+    gaps: Gaps,
+}
+
+impl Container<'_> {
+    fn all(&self, op: &QueueOp) -> Vec<u32> {
+        let numbers = 0..self.operations.len() as u32;
+        let is = |&it: &u32| self.classes[self.operations[it as usize].class as usize] == *op;
+        numbers.filter(is).collect()
+    }
+
+    /// Where the elements go, or why they cannot.
+    fn place<'a>(
+        &self,
+        elements: &[Element<'a>],
+        nothing: &[u32],
+        unused: Option<&[u32]>,
+    ) -> Result<Vec<Element<'a>>, Outcome> {
+        let gaps = &self.gaps;
+        if unused.is_none()
+            && let Some(contradiction) = never_empty(gaps, elements, nothing)
+        {
+            return Err(Outcome::Invalid(contradiction));
+        }
+        let contradict = |elements: &[Element<'_>]| {
+            let involved = elements.iter().flat_map(Element::operations);
+            Outcome::from(involved.collect::<Vec<u32>>())
+        };
+        match self.discipline {
+            Discipline::Queue => {
+                in_order(gaps, sorted(gaps, elements).map_err(|it| contradict(&it))?)
+            }
+            Discipline::Priority => by_priority(gaps, elements),
+            Discipline::Stack => stack::place(gaps, elements, unused.unwrap_or_default())
+                .map_err(|unordered| contradict(&unordered)),
+        }
+    }
+
+    /// Gives takes of unknown outcome to elements that must have left before others could, or before
+    /// nothing was found; the takes that are left.
+    fn give<'u>(
+        &self,
+        elements: &mut [Element<'_>],
+        nothing: &[u32],
+        unknown: &'u [u32],
+    ) -> &'u [u32] {
+        let gaps = &self.gaps;
+        let mut deadlines = Deadlines::new(gaps.len);
+        for &number in nothing {
+            let number = number as usize;
+            deadlines.add(gaps.first[number], gaps.last[number]);
+        }
+        // Those that were taken come before those that they may have had to wait for.
+        let mut turns: Vec<usize> = (0..elements.len()).collect();
+        match self.discipline {
+            Discipline::Queue => turns.sort_by_key(|&it| elements[it].take.is_none()),
+            Discipline::Priority => turns.sort_by_key(|&it| {
+                let it = &elements[it];
+                (std::cmp::Reverse(Rank(it.value)), it.take.is_none())
+            }),
+            Discipline::Stack => turns.sort_by_key(|&it| {
+                let (put, stays) = (elements[it].put as usize, elements[it].take.is_none());
+                let turn = if stays {
+                    gaps.first[put]
+                } else {
+                    gaps.last[put] + 1
+                };
+                (turn, stays)
+            }),
+        }
+        let mut hurried = Vec::new();
+        for number in turns {
+            let it = &elements[number];
+            let put = it.put as usize;
+            if let Some(take) = it.take.map(|it| it as usize) {
+                let after = match self.discipline {
+                    Discipline::Queue => gaps.first[put],
+                    _ => gaps.first[take],
+                };
+                deadlines.add(after, gaps.last[take]);
+            } else if let Some(deadline) = deadlines.after(gaps.last[put]) {
+                hurried.push((deadline, number));
+            }
+        }
+        hurried.sort_unstable();
+        let given = hurried.len().min(unknown.len());
+        for ((_, number), &take) in hurried.into_iter().zip(unknown) {
+            elements[number].take = Some(take);
+        }
+        &unknown[given..]
+    }
+
+    /// The order of all operations: within a gap first what is present leaves, then what comes and
+    /// goes, then who finds nothing, then what stays.
+    fn write_out(&self, elements: &[Element<'_>], nothing: &[u32]) -> Option<Vec<u32>> {
+        let gaps = &self.gaps;
+        let mut present = Taboo::new(gaps.len);
+        let mut placed: Vec<(u32, u8, u32, u32)> = Vec::with_capacity(self.operations.len());
+        for (rank, it) in elements.iter().enumerate() {
+            let rank = rank as u32;
+            let stays = it.put_gap < it.take_gap;
+            placed.push((it.put_gap, if stays { 3 } else { 1 }, rank, it.put));
+            if let Some(take) = it.take {
+                let leaves = match self.discipline {
+                    Discipline::Stack if stays => u32::MAX - rank,
+                    _ => rank,
+                };
+                placed.push((it.take_gap, u8::from(!stays), leaves, take));
+            }
+            present.forbid(it.put_gap + 1, it.take_gap.min(gaps.len));
+        }
+        for &number in nothing {
+            let gap = present.free_from(gaps.first[number as usize]);
+            if gap > gaps.last[number as usize] {
+                return None;
+            }
+            placed.push((gap, 2, 0, number));
+        }
+        // A put stands before its take, for the sort is stable.
+        placed.sort_by_key(|&(gap, phase, rank, _)| (gap, phase, rank));
+        Some(placed.into_iter().map(|(.., number)| number).collect())
+    }
+
+    /// Whether the order keeps to time, and the container allows it.
+    fn allows(&self, order: &[u32]) -> bool {
+        let mut row: VecDeque<&Value> = VecDeque::new();
+        let mut heap: BTreeSet<Rank<'_>> = BTreeSet::new();
+        let mut step = |number: u32| {
+            let op = &self.classes[self.operations[number as usize].class as usize];
+            let seen = match op {
+                QueueOp::Put(value) if self.discipline == Discipline::Priority => {
+                    return heap.insert(Rank(value));
+                }
+                QueueOp::Put(value) => {
+                    row.push_back(value);
+                    return true;
+                }
+                QueueOp::Take(seen) => seen,
+            };
+            let first = match self.discipline {
+                Discipline::Queue => row.pop_front(),
+                Discipline::Stack => row.pop_back(),
+                Discipline::Priority => heap.pop_first().map(|rank| rank.0),
+            };
+            match seen {
+                Taken::Nothing => first.is_none(),
+                Taken::Element(value) => first == Some(value),
+                Taken::Unknown => true,
+            }
+        };
+        keeps_to_time(self.operations, order) && order.iter().all(|&number| step(number))
+    }
+}
+
+/// The least deadline of what begins after a gap: a Fenwick tree over the gaps, from the last one.
+struct Deadlines {
+    least: Vec<u32>,
+}
+
+impl Deadlines {
+    fn new(len: u32) -> Self {
+        Deadlines {
+            least: vec![NO_GAP; len as usize + 2],
+        }
+    }
+
+    fn add(&mut self, begins: u32, deadline: u32) {
+        let mut at = self.least.len() - 1 - begins as usize;
+        while at < self.least.len() {
+            self.least[at] = self.least[at].min(deadline);
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    /// Of all that begin after this gap.
+    fn after(&self, gap: u32) -> Option<u32> {
+        let mut at = (self.least.len() - 1).saturating_sub(gap as usize + 1);
+        let mut least = NO_GAP;
+        while at > 0 {
+            least = least.min(self.least[at]);
+            at &= at - 1;
+        }
+        (least != NO_GAP).then_some(least)
+    }
+}
+
+/// Who found nothing while one element after the other was surely present.
+fn never_empty(gaps: &Gaps, elements: &[Element<'_>], nothing: &[u32]) -> Option<Contradiction> {
+    let core = |it: &Element<'_>| {
+        let end = it.take.map_or(gaps.len, |take| gaps.first[take as usize]);
+        (gaps.last[it.put as usize], end)
+    };
+    let mut present = Taboo::new(gaps.len);
+    for it in elements {
+        let (start, end) = core(it);
+        present.forbid(start.saturating_add(1).min(end), end);
+    }
+    let covered = |&&it: &&u32| present.free_from(gaps.first[it as usize]) > gaps.last[it as usize];
+    let &who = nothing.iter().find(covered)?;
+    let (mut gap, last) = (gaps.first[who as usize], gaps.last[who as usize]);
+    let mut operations = vec![who];
+    while gap <= last {
+        let there = elements
+            .iter()
+            .filter(|it| core(it).0 < gap && gap < core(it).1);
+        let longest = there
+            .max_by_key(|it| core(it).1)
+            .expect("the gap is covered");
+        operations.extend(longest.operations());
+        gap = core(longest).1;
+    }
+    Some(operations.into())
+}
+
+/// Places the elements of a queue, which are in order.
+fn in_order<'a>(gaps: &Gaps, mut elements: Vec<Element<'a>>) -> Result<Vec<Element<'a>>, Outcome> {
+    let (mut put_first, mut taken) = (0, 0);
+    for it in &mut elements {
+        put_first = put_first.max(gaps.first[it.put as usize]);
+        if let Some(take) = it.take {
+            taken = put_first.max(taken).max(gaps.first[take as usize]);
+            it.take_gap = taken;
+            if taken > gaps.last[take as usize] {
+                return Err(Outcome::Undecided);
+            }
+        }
+    }
+    let mut put = NO_GAP;
+    for it in elements.iter_mut().rev() {
+        put = put.min(gaps.last[it.put as usize]).min(it.take_gap);
+        it.put_gap = put;
+    }
+    Ok(elements)
+}
+
+/// Pairs puts with takes.
+fn elements<'a>(operations: &[Timed], classes: &'a [QueueOp]) -> Result<Vec<Element<'a>>, Outcome> {
+    let mut numbers: HashMap<&Value, usize, FixedState> = HashMap::default();
+    let mut elements: Vec<Element<'a>> = Vec::new();
+    for (number, it) in operations.iter().enumerate() {
+        let QueueOp::Put(value) = &classes[it.class as usize] else {
+            continue;
+        };
+        if numbers.insert(value, elements.len()).is_some() {
+            return Err(Outcome::Undecided);
+        }
+        elements.push(Element {
+            value,
+            put: number as u32,
+            take: None,
+            put_gap: NO_GAP,
+            take_gap: NO_GAP,
+        });
+    }
+    for (number, it) in operations.iter().enumerate() {
+        let QueueOp::Take(Taken::Element(value)) = &classes[it.class as usize] else {
+            continue;
+        };
+        if it.is_open() {
+            return Err(Outcome::Undecided);
+        }
+        let number = number as u32;
+        let Some(&at) = numbers.get(value) else {
+            return Err(vec![number].into());
+        };
+        let element = &mut elements[at];
+        let mut involved = vec![element.put, number];
+        if let Some(other) = element.take.replace(number) {
+            involved.push(other);
+            return Err(involved.into());
+        }
+        if it.ret < operations[element.put as usize].invoke {
+            return Err(involved.into());
+        }
+    }
+    // What may not have been put, and was never seen, was not.
+    elements.retain(|it| it.take.is_some() || !operations[it.put as usize].is_open());
+    Ok(elements)
+}
+
+/// An order in which elements may leave a queue; two that contradict each other when there is none.
+fn sorted<'a>(gaps: &Gaps, elements: &[Element<'a>]) -> Result<Vec<Element<'a>>, [Element<'a>; 2]> {
+    let side = |gap: &[u32], number: Option<u32>| number.map_or(NO_GAP, |it| gap[it as usize]);
+    let ends = |it: &Element<'_>| {
+        let put = Some(it.put);
+        [
+            (side(&gaps.first, put), side(&gaps.last, put)),
+            (side(&gaps.first, it.take), side(&gaps.last, it.take)),
+        ]
+    };
+    let sort = |key: &dyn Fn(&Element<'_>) -> u32| {
+        let mut numbers: Vec<usize> = (0..elements.len()).collect();
+        numbers.sort_unstable_by_key(|&number| key(&elements[number]));
+        numbers
+    };
+    // For puts and for takes: who begins first, and whose end is first among those left.
+    let mut begins = [0, 1].map(|side| sort(&|it| ends(it)[side].0).into_iter().peekable());
+    let finishes = [0, 1].map(|side| sort(&|it| ends(it)[side].1));
+    let mut first = [0usize; 2];
+    let mut gone = vec![false; elements.len()];
+    let mut free = vec![0u8; elements.len()];
+    let mut ready = std::collections::BinaryHeap::new();
+    let mut order = Vec::with_capacity(elements.len());
+    while order.len() < elements.len() {
+        for side in [0, 1] {
+            while gone[finishes[side][first[side]]] {
+                first[side] += 1;
+            }
+            let least = ends(&elements[finishes[side][first[side]]])[side].1;
+            while let Some(number) =
+                begins[side].next_if(|&number| ends(&elements[number])[side].0 <= least)
+            {
+                free[number] += 1;
+                if free[number] == 2 {
+                    let [(_, put), (_, take)] = ends(&elements[number]);
+                    ready.push(std::cmp::Reverse((take, put, number)));
+                }
+            }
+        }
+        let Some(std::cmp::Reverse((.., number))) = ready.pop() else {
+            return Err([0, 1].map(|side| elements[finishes[side][first[side]]]));
+        };
+        gone[number] = true;
+        order.push(elements[number]);
+    }
+    Ok(order)
+}
+
+/// Places the elements of a priority queue.
+fn by_priority<'a>(gaps: &Gaps, elements: &[Element<'a>]) -> Result<Vec<Element<'a>>, Outcome> {
+    let mut elements = elements.to_vec();
+    elements.sort_by_key(|it| Rank(it.value));
+    let same = |pair: &[Element<'_>]| Rank(pair[0].value) == Rank(pair[1].value);
+    if elements.windows(2).any(same) {
+        return Err(Outcome::Undecided);
+    }
+    least_first(gaps, &elements).map_err(|upto| {
+        let late = elements[upto];
+        let with = |lesser: &[Element<'_>]| {
+            let all: Vec<Element<'_>> = lesser.iter().copied().chain([late]).collect();
+            least_first(gaps, &all).is_err()
+        };
+        let mut involved = least(elements[..upto].to_vec(), LOOKS_MAX, with);
+        involved.push(late);
+        Outcome::from(
+            involved
+                .iter()
+                .flat_map(Element::operations)
+                .collect::<Vec<_>>(),
+        )
+    })
+}
+
+/// The elements placed one after the other; the first for which there is no place.
+fn least_first<'a>(gaps: &Gaps, elements: &[Element<'a>]) -> Result<Vec<Element<'a>>, usize> {
+    let mut elements = elements.to_vec();
+    let mut taken = Taboo::new(gaps.len);
+    for (number, it) in elements.iter_mut().enumerate() {
+        let last = gaps.last[it.put as usize];
+        if let Some(take) = it.take {
+            let (put, take) = (it.put as usize, take as usize);
+            it.take_gap = taken.free_from(gaps.first[take].max(gaps.first[put]));
+            if it.take_gap > gaps.last[take] {
+                return Err(number);
+            }
+        }
+        it.put_gap = last.min(it.take_gap);
+        taken.forbid(it.put_gap + 1, it.take_gap.min(gaps.len));
+    }
+    Ok(elements)
+}
+
+/// Elements by priority.
+#[derive(Clone, Copy)]
+struct Rank<'a>(&'a Value);
+
+impl Ord for Rank<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (precedes(self.0, other.0), precedes(other.0, self.0)) {
+            (true, true) => std::cmp::Ordering::Equal,
+            (true, false) => std::cmp::Ordering::Less,
+            _ => std::cmp::Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Rank<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Rank<'_> {}

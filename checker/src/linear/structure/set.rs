@@ -1,0 +1,435 @@
+//! Sets that nothing is removed from: decided in time linear in what the reads hold, but for sorting.
+//!
+//! # Why it is exact
+//!
+//! A member is there from one moment on, its *arrival*: the first `add` of it takes effect then, and
+//! all others find it there. Without removals a history is legal exactly when each operation that saw
+//! a member comes after its arrival, and each that missed it before. Reads of the whole set must
+//! contain one another; so they form a chain of *levels*, a member arrives between the last level
+//! without it and the first with it, and all that is left are bounds in time from below and above.
+//! Each arrival and each read is put at its least moment; when one of these is past what bounds it
+//! from above, there is a chain of at most five operations from the one to the other, which
+//! contradict each other by themselves, about at most two members.
+//!
+//! An `add` that answers whether it changed anything saw the member or missed it. Of several that
+//! answer nothing, the one invoked first may always be the one that took effect.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::{Contradiction, Gaps, NO_GAP, Outcome};
+use crate::linear::space::Timed;
+use crate::model::aggregate::SetOp;
+
+/// In place of an operation.
+const NOBODY: u32 = u32::MAX;
+
+/// A moment that is not before, and the operation whose invocation says so.
+#[derive(Clone, Copy)]
+struct Bound {
+    gap: u32,
+    by: u32,
+}
+
+impl Bound {
+    fn raise(&mut self, gap: u32, by: u32) {
+        if gap > self.gap {
+            *self = Bound { gap, by };
+        }
+    }
+
+    fn lower(&mut self, gap: u32, by: u32) {
+        if gap < self.gap {
+            *self = Bound { gap, by };
+        }
+    }
+}
+
+/// What is known of one member.
+struct Member<'a> {
+    text: &'a str,
+    /// The `add` that may take effect first, and the one that said that it did.
+    adder: u32,
+    changer: u32,
+    /// When it arrives at the earliest, by its own `add` and by who missed it.
+    from: Bound,
+    /// When it is there at the latest, by who saw it and by the returns of its `add`s.
+    upto: Bound,
+    /// Somebody saw it, or an `add` of it returned.
+    is_there: bool,
+    /// The first level that has it.
+    level: u32,
+    arrival: u32,
+}
+
+/// Decides a set whose operations are sorted by invocation.
+pub(crate) fn check(operations: &[Timed], classes: &[SetOp]) -> Outcome {
+    if classes.iter().any(|it| matches!(it, SetOp::Remove(..))) {
+        return Outcome::Undecided;
+    }
+    let gaps = Gaps::new(operations);
+    let decided = Members::new(operations, classes, &gaps).and_then(|mut members| {
+        members.rank()?;
+        members.place()?;
+        Ok(members.write_out())
+    });
+    match decided {
+        Ok(order) if replay(operations, classes, &order) => Outcome::Valid(order),
+        Ok(_) => Outcome::Undecided,
+        Err(contradiction) => Outcome::Invalid(contradiction),
+    }
+}
+
+struct Members<'a> {
+    operations: &'a [Timed],
+    classes: &'a [SetOp],
+    gaps: &'a Gaps,
+    numbers: HashMap<&'a str, u32, FixedState>,
+    known: Vec<Member<'a>>,
+    /// The classes of whole reads, smallest first, each with its reads by invocation.
+    levels: Vec<(u32, Vec<u32>)>,
+    /// For each level the members that it is the first to have.
+    fresh: Vec<Vec<u32>>,
+}
+
+impl<'a> Members<'a> {
+    fn new(
+        operations: &'a [Timed],
+        classes: &'a [SetOp],
+        gaps: &'a Gaps,
+    ) -> Result<Self, Contradiction> {
+        let mut it = Members {
+            operations,
+            classes,
+            gaps,
+            numbers: HashMap::default(),
+            known: Vec::new(),
+            levels: Vec::new(),
+            fresh: Vec::new(),
+        };
+        for (number, operation) in operations.iter().enumerate() {
+            if let SetOp::Add(text, changed) = &classes[operation.class as usize] {
+                it.added(text, *changed, number as u32)?;
+            }
+        }
+        let mut reads: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
+        for (number, operation) in operations.iter().enumerate() {
+            let number = number as u32;
+            match &classes[operation.class as usize] {
+                SetOp::Add(text, Some(false)) | SetOp::Contains(text, true) => {
+                    it.saw(text, number)?;
+                }
+                SetOp::Contains(text, false) => {
+                    if let Some(&member) = it.numbers.get(text.as_str()) {
+                        let first = gaps.first[number as usize];
+                        it.known[member as usize].from.raise(first, number);
+                    }
+                }
+                SetOp::Read(_) => reads.entry(operation.class).or_default().push(number),
+                _ => {}
+            }
+        }
+        let mut levels: Vec<(u32, Vec<u32>)> = reads.into_iter().collect();
+        levels.sort_unstable_by_key(|(class, reads)| (it.read(*class).len(), reads[0]));
+        it.levels = levels;
+        Ok(it)
+    }
+
+    fn read(&self, class: u32) -> &'a [String] {
+        match &self.classes[class as usize] {
+            SetOp::Read(members) => members,
+            _ => unreachable!("only reads have levels"),
+        }
+    }
+
+    fn added(
+        &mut self,
+        text: &'a str,
+        changed: Option<bool>,
+        number: u32,
+    ) -> Result<(), Contradiction> {
+        let operation = &self.operations[number as usize];
+        if changed == Some(false) {
+            return Ok(());
+        }
+        let at = *self.numbers.entry(text).or_insert_with(|| {
+            self.known.push(Member {
+                text,
+                adder: number,
+                changer: NOBODY,
+                from: Bound {
+                    gap: self.gaps.first[number as usize],
+                    by: number,
+                },
+                upto: Bound {
+                    gap: NO_GAP,
+                    by: NOBODY,
+                },
+                is_there: false,
+                level: u32::MAX,
+                arrival: NO_GAP,
+            });
+            self.known.len() as u32 - 1
+        });
+        let member = &mut self.known[at as usize];
+        if changed == Some(true) {
+            if member.changer != NOBODY {
+                return Err(Contradiction {
+                    operations: vec![member.changer, number],
+                    about: vec![text.to_owned()],
+                    why: Some(format!("both added {text}, and it was never removed")),
+                });
+            }
+            (member.adder, member.changer) = (number, number);
+            member.from.raise(self.gaps.first[number as usize], number);
+        }
+        if !operation.is_open() {
+            member.is_there = true;
+            member.upto.lower(self.gaps.last[number as usize], number);
+        }
+        Ok(())
+    }
+
+    fn saw(&mut self, text: &str, number: u32) -> Result<u32, Contradiction> {
+        let Some(&at) = self.numbers.get(text) else {
+            return Err(Contradiction {
+                operations: vec![number],
+                about: vec![text.to_owned()],
+                why: Some(format!("nobody ever added {text}")),
+            });
+        };
+        let member = &mut self.known[at as usize];
+        member.is_there = true;
+        member.upto.lower(self.gaps.last[number as usize], number);
+        Ok(at)
+    }
+
+    /// Finds the first level of each member, and that the levels contain one another.
+    fn rank(&mut self) -> Result<(), Contradiction> {
+        let mut before = 0;
+        for level in 0..self.levels.len() {
+            let (class, reads) = &self.levels[level];
+            let (class, first) = (*class, reads[0]);
+            let (mut fresh, mut known) = (Vec::new(), 0);
+            let read = self.read(class);
+            if let Some(twice) = read.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(Contradiction {
+                    operations: vec![first],
+                    about: vec![twice[0].clone()],
+                    why: Some(format!("it has {} twice", twice[0])),
+                });
+            }
+            for text in read {
+                let Some(&at) = self.numbers.get(text.as_str()) else {
+                    return Err(self.saw(text, first).expect_err("it was never added"));
+                };
+                let member = &mut self.known[at as usize];
+                if member.level == u32::MAX {
+                    (member.level, member.is_there) = (level as u32, true);
+                    fresh.push(at);
+                } else {
+                    known += 1;
+                }
+            }
+            if known < before {
+                return Err(self.apart(level, fresh[0]));
+            }
+            before = read.len();
+            self.fresh.push(fresh);
+        }
+        Ok(())
+    }
+
+    /// The level misses a member of the one before, and has one that the one before misses.
+    fn apart(&self, level: usize, fresh: u32) -> Contradiction {
+        let [(smaller, first), (class, second)] = [&self.levels[level - 1], &self.levels[level]];
+        let read = self.read(*class);
+        let missed = self
+            .read(*smaller)
+            .iter()
+            .find(|text| read.binary_search(text).is_err())
+            .expect("fewer are known than there were");
+        let (one, other) = (self.numbers[missed.as_str()], fresh);
+        let [one, other] = [one, other].map(|it| &self.known[it as usize]);
+        Contradiction {
+            operations: vec![one.adder, other.adder, first[0], second[0]],
+            about: vec![one.text.to_owned(), other.text.to_owned()],
+            why: Some(format!(
+                "one read has {} and not {}, the other {} and not {}, and nothing was removed",
+                one.text, other.text, other.text, one.text
+            )),
+        }
+    }
+
+    /// Puts each arrival and each read at its least moment.
+    fn place(&mut self) -> Result<(), Contradiction> {
+        // The least moment after the last level, whose invocation says so, and by which read and
+        // for which member it does.
+        let mut after = Bound { gap: 0, by: NOBODY };
+        let mut through = (NOBODY, None);
+        for level in 0..self.levels.len() {
+            let mut least = after;
+            let mut told_by = None;
+            let fresh = std::mem::take(&mut self.fresh[level]);
+            for &at in &fresh {
+                let arrival = self.arrive(at, after, through)?;
+                if arrival.gap > least.gap {
+                    (least, told_by) = (arrival, Some(at));
+                }
+            }
+            let reads = &self.levels[level].1;
+            let hurried = reads.iter().min_by_key(|&&it| self.gaps.last[it as usize]);
+            let hurried = *hurried.expect("a level has reads");
+            if least.gap > self.gaps.last[hurried as usize] {
+                let operations = vec![least.by, hurried];
+                return Err(match told_by {
+                    Some(at) => self.against(operations, (NOBODY, None), at),
+                    None => self.against(operations, through, fresh[0]),
+                });
+            }
+            if told_by.is_some() {
+                through = (reads[0], told_by);
+            }
+            after = least;
+            let latest = *reads.last().expect("a level has reads");
+            if self.gaps.first[latest as usize] > after.gap {
+                after.raise(self.gaps.first[latest as usize], latest);
+                through = (latest, None);
+            }
+            self.fresh[level] = fresh;
+        }
+        for at in 0..self.known.len() as u32 {
+            let member = &self.known[at as usize];
+            if member.level == u32::MAX && member.is_there {
+                self.arrive(at, after, through)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one arrival at its least moment.
+    fn arrive(
+        &mut self,
+        at: u32,
+        after: Bound,
+        through: (u32, Option<u32>),
+    ) -> Result<Bound, Contradiction> {
+        let member = &mut self.known[at as usize];
+        let mut least = member.from;
+        let late = after.gap > least.gap;
+        if late {
+            least = after;
+        }
+        member.arrival = least.gap;
+        if least.gap <= member.upto.gap {
+            return Ok(least);
+        }
+        let operations = vec![least.by, member.upto.by];
+        Err(self.against(operations, if late { through } else { (NOBODY, None) }, at))
+    }
+
+    /// What was over before something that had to precede it began: about this member, and when
+    /// the reason came through a read, about the member that it came from.
+    fn against(
+        &self,
+        mut operations: Vec<u32>,
+        (read, other): (u32, Option<u32>),
+        at: u32,
+    ) -> Contradiction {
+        let both = std::iter::once(at).chain(other);
+        operations.extend(both.clone().map(|it| self.known[it as usize].adder));
+        operations.extend((read != NOBODY).then_some(read));
+        let about: Vec<String> = both
+            .map(|it| self.known[it as usize].text.to_owned())
+            .collect();
+        let why = format!(
+            "what had {} was over before what missed it, or added it, began",
+            about[0]
+        );
+        Contradiction {
+            operations,
+            why: (about.len() == 1).then_some(why),
+            about,
+        }
+    }
+
+    /// The order of all operations: within a gap by level, who misses a member before its arrival.
+    fn write_out(&self) -> Vec<u32> {
+        let mut level_of: HashMap<u32, u32, FixedState> = HashMap::default();
+        let mut least = Vec::with_capacity(self.levels.len());
+        let mut after = 0;
+        for (level, (class, reads)) in self.levels.iter().enumerate() {
+            level_of.insert(*class, level as u32);
+            let arrivals = self.fresh[level].iter();
+            let arrivals = arrivals.map(|&it| self.known[it as usize].arrival);
+            let begin = arrivals.fold(after, u32::max);
+            least.push(begin);
+            let latest = *reads.last().expect("a level has reads");
+            after = begin.max(self.gaps.first[latest as usize]);
+        }
+        let mut placed: Vec<(u32, u32, u8, u32)> = Vec::with_capacity(self.operations.len());
+        for (number, operation) in self.operations.iter().enumerate() {
+            let first = self.gaps.first[number];
+            let number = number as u32;
+            let (text, sees) = match &self.classes[operation.class as usize] {
+                SetOp::Read(_) => {
+                    let level = level_of[&operation.class];
+                    placed.push((first.max(least[level as usize]), level, 3, number));
+                    continue;
+                }
+                SetOp::Contains(text, false) => (text, false),
+                SetOp::Add(text, _) | SetOp::Contains(text, true) | SetOp::Remove(text, _) => {
+                    (text, true)
+                }
+            };
+            let Some(&at) = self.numbers.get(text.as_str()) else {
+                placed.push((first, 0, 0, number));
+                continue;
+            };
+            let member = &self.known[at as usize];
+            if !sees {
+                placed.push((first, member.level, 0, number));
+            } else if member.adder == number {
+                if member.is_there {
+                    placed.push((member.arrival, member.level, 1, number));
+                }
+            } else if !operation.is_open() {
+                placed.push((first.max(member.arrival), member.level, 2, number));
+            }
+        }
+        placed.sort_unstable();
+        placed.into_iter().map(|(.., number)| number).collect()
+    }
+}
+
+/// Whether the order keeps to time, and the set allows it.
+fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
+    let mut members: hashbrown::HashSet<&str, FixedState> = hashbrown::HashSet::default();
+    super::keeps_to_time(operations, order)
+        && order.iter().all(
+            |&number| match &classes[operations[number as usize].class as usize] {
+                SetOp::Add(text, changed) => {
+                    let did = members.insert(text);
+                    changed.is_none_or(|it| it == did)
+                }
+                SetOp::Contains(text, there) => members.contains(text.as_str()) == *there,
+                SetOp::Read(read) => {
+                    read.len() == members.len()
+                        && read.iter().all(|it| members.contains(it.as_str()))
+                        && read.windows(2).all(|pair| pair[0] != pair[1])
+                }
+                SetOp::Remove(..) => false,
+            },
+        )
+}
+
+/// The operation, as far as it is about these members.
+pub(crate) fn narrow(op: &SetOp, about: &[String]) -> SetOp {
+    match op {
+        SetOp::Read(members) => {
+            let within = members.iter().filter(|it| about.contains(it));
+            SetOp::Read(within.cloned().collect())
+        }
+        other => other.clone(),
+    }
+}
