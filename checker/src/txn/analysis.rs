@@ -135,8 +135,14 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
     let findings = &mut analysis.findings;
     let (order, order_known) = match table.data() {
         Data::Lists => {
-            append::reads(table, &writes, findings, watch)?;
-            (append::order(table, &writes, findings, watch)?, true)
+            let mut later = Findings::default();
+            let (read, order) = rayon::join(
+                || append::reads(table, &writes, findings, watch),
+                || append::order(table, &writes, &mut later, watch),
+            );
+            findings.extend(later);
+            read?;
+            (order?, true)
         }
         Data::Registers => {
             register::reads(table, &writes, findings, watch)?;
@@ -151,8 +157,12 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         writes: &writes,
         order: &order,
     };
-    witness.lost_updates(findings, watch)?;
-    let graph = Graph::of(table, &writes, &order, watch)?;
+    let (lost, graph) = rayon::join(
+        || witness.lost_updates(findings, watch),
+        || Graph::of(table, &writes, &order, watch),
+    );
+    lost?;
+    let graph = graph?;
     let watch = watch.holding(graph.memory())?;
     // The components' numbers and stacks.
     watch.memory(COMPONENT_BYTES * graph.len())?;
