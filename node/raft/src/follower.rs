@@ -25,6 +25,12 @@ impl Follower {
         }
     }
 
+    /// A newer term alone is no reason to wait longer than before: one that keeps campaigning in vain
+    /// would hold off whoever could win.
+    pub(crate) fn goes_on_waiting(&mut self, before: &Follower) {
+        self.deadline = before.deadline;
+    }
+
     /// The leader lives: the election timeout begins anew.
     fn heard(&mut self, core: &mut Core) {
         core.heard_leader();

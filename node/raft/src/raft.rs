@@ -477,7 +477,10 @@ impl Raft {
         } else if self.core.bug(Bug::VoteErased) {
             self.core.cast_vote(None);
         }
-        let follower = Follower::new(&mut self.core, leader);
+        let mut follower = Follower::new(&mut self.core, leader);
+        if let (Role::Follower(before), None) = (&self.role, leader) {
+            follower.goes_on_waiting(before);
+        }
         self.become_role(Role::Follower(follower));
     }
 
@@ -561,9 +564,9 @@ impl Raft {
                     },
                 );
             }
-            Body::Heartbeat { round, .. } => {
-                self.core.send(from, Body::HeartbeatReply { round: *round });
-            }
+            // It confirms no round: those of the newer term, which the sender may lead by now, are
+            // others.
+            Body::Heartbeat { .. } => self.core.send(from, Body::HeartbeatReply { round: 0 }),
             _ => {}
         }
     }
