@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod control;
 pub mod doctor;
 pub mod generator;
+pub mod http;
 pub mod interpreter;
 pub mod journal;
 pub mod nemesis;

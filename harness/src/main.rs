@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Most of what is allocated lives for one operation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Reads the command line, does what it says, and exits with its code.
 ///
 /// There is no runtime yet when this starts, on purpose: the lab's namespaces are entered by the

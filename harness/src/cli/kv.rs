@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::operate::{At, host};

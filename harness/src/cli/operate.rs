@@ -31,13 +31,11 @@ impl At {
     pub(super) fn operator(self, context: &Context) -> anyhow::Result<Operator> {
         let cluster = cluster::open(&context.selector())?;
         cluster.enter()?;
-        Ok(Operator::new(
-            cluster,
-            Ports {
-                http: self.http_port,
-                peer: self.peer_port,
-            },
-        )?)
+        let ports = Ports {
+            http: self.http_port,
+            peer: self.peer_port,
+        };
+        Ok(Operator::new(cluster, ports))
     }
 }
 

@@ -19,8 +19,10 @@ mod upload;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -38,7 +40,7 @@ pub struct Control {
     /// The order of the cluster's hosts.
     names: Vec<String>,
     kind: Kind,
-    _folder: TempDir,
+    _sockets: SocketFolder,
 }
 
 impl Control {
@@ -54,11 +56,15 @@ impl Control {
     pub async fn connect_to_some(
         cluster: &Cluster,
     ) -> Result<(Self, Vec<ControlError>), ControlError> {
-        let folder = socket_folder()?;
+        let sockets =
+            SocketFolder::new(Path::new("/tmp")).map_err(|source| ControlError::Local {
+                what: "cannot make a folder for SSH sockets in /tmp".into(),
+                source,
+            })?;
         let connecting = cluster
             .hosts
             .iter()
-            .map(|host| Session::connect(host, folder.path()));
+            .map(|host| Session::connect(host, sockets.folder.path()));
         let (mut names, mut sessions, mut errors) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (host, connected) in cluster.hosts.iter().zip(join_all(connecting).await) {
             match connected {
@@ -74,7 +80,7 @@ impl Control {
                 sessions,
                 names,
                 kind: cluster.kind,
-                _folder: folder,
+                _sockets: sockets,
             },
             errors,
         ))
@@ -115,26 +121,62 @@ impl Control {
     }
 }
 
-/// A folder for sockets, with a short path because a socket's path may have 108 bytes at most.
-/// Removes what killed harnesses have left.
-fn socket_folder() -> Result<TempDir, ControlError> {
-    const PREFIX: &str = "ordeal-ssh-";
-    let tmp = Path::new("/tmp");
-    for entry in fs::read_dir(tmp).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Another harness may be doing the same.
-            let _ = fs::remove_dir_all(entry.path());
+/// A folder for sockets, locked for as long as its harness lives.
+#[derive(Debug)]
+struct SocketFolder {
+    folder: TempDir,
+    _lock: fs::File,
+}
+
+impl SocketFolder {
+    /// Makes one, with a short path because a socket's path may have 108 bytes at most, and
+    /// removes what killed harnesses have left. A process's number would not tell whose is whose:
+    /// two containers may share the folder and no numbers.
+    fn new(parent: &Path) -> io::Result<SocketFolder> {
+        const PREFIX: &str = "ordeal-mux-";
+        /// A folder is older than this when its lock is taken.
+        const YOUNG: Duration = Duration::from_secs(60);
+        for entry in fs::read_dir(parent)?.flatten() {
+            let is_old = || {
+                let changed = entry.metadata().ok()?.modified().ok()?;
+                Some(changed.elapsed().ok()? > YOUNG)
+            };
+            let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            if is_ours
+                && is_old() == Some(true)
+                && fs::File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok())
+            {
+                // Another harness may be doing the same.
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
-    }
-    tempfile::Builder::new()
-        .prefix(&format!("{PREFIX}{}-", std::process::id()))
-        .tempdir_in(tmp)
-        .map_err(|source| ControlError::Local {
-            what: "cannot make a folder for SSH sockets".into(),
-            source,
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let lock = fs::File::open(folder.path())?;
+        lock.lock()?;
+        Ok(SocketFolder {
+            folder,
+            _lock: lock,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_of_a_killed_harness_are_removed_and_those_of_a_living_one_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let make_old = |folder: &Path| {
+            let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            let folder = fs::File::open(folder).unwrap();
+            folder.set_modified(long_ago).unwrap();
+        };
+        let killed = SocketFolder::new(parent.path()).unwrap().folder.keep();
+        let living = SocketFolder::new(parent.path()).unwrap();
+        make_old(&killed);
+        make_old(living.folder.path());
+        drop(SocketFolder::new(parent.path()).unwrap());
+        assert!(!killed.exists() && living.folder.path().exists());
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Operator, OperatorError, QUESTION_TIMEOUT};
+use super::{Operator, OperatorError};
 use crate::cluster::Host;
 use crate::control::daemon::{Daemon, State};
 use crate::control::{Call, Control, ControlError, Session};
@@ -149,10 +149,9 @@ impl Operator {
     /// Waits until a host's node says that it is ready.
     pub async fn ready(&self, host: &Host) -> Result<(), OperatorError> {
         let begin = Instant::now();
-        let url = format!("http://{}/ready", self.member(host).http);
         loop {
-            let asked = self.client.get(&url).timeout(QUESTION_TIMEOUT).send().await;
-            if asked.is_ok_and(|answer| answer.status().is_success()) {
+            let asked = self.get(&self.member(host).http, "/ready").await;
+            if asked.is_ok_and(|answer| answer.status == 200) {
                 return Ok(());
             }
             if begin.elapsed() > READY_WITHIN {

@@ -11,10 +11,12 @@ mod survey;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use reqwest::Method;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Host};
+use crate::http::{Address, Failure, ask};
 pub use configuration::{Change, Configuration, Member, objections};
 pub use survey::{Answer, Group, Said, Status, Survey};
 
@@ -47,7 +49,7 @@ pub enum OperatorError {
         /// Where.
         address: String,
         /// What went wrong.
-        source: reqwest::Error,
+        source: Failure,
     },
     /// Nobody leads.
     #[error("group {0} has no leader that answers; `ordeal cluster status` shows who does")]
@@ -55,9 +57,6 @@ pub enum OperatorError {
     /// It was asked for but did not come to pass.
     #[error("{0}")]
     Late(String),
-    /// The HTTP client cannot be made.
-    #[error("cannot make an HTTP client")]
-    Client(#[source] reqwest::Error),
 }
 
 /// A way to all nodes of a cluster.
@@ -65,7 +64,6 @@ pub enum OperatorError {
 pub struct Operator {
     cluster: Cluster,
     ports: Ports,
-    client: reqwest::Client,
 }
 
 /// The ports that a cluster's nodes listen on.
@@ -79,17 +77,8 @@ pub struct Ports {
 
 impl Operator {
     /// Prepares; asks nobody yet. The cluster must have been entered.
-    pub fn new(cluster: Cluster, ports: Ports) -> Result<Self, OperatorError> {
-        // A proxy from the environment is for the world outside, not for the nodes.
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .map_err(OperatorError::Client)?;
-        Ok(Self {
-            cluster,
-            ports,
-            client,
-        })
+    pub fn new(cluster: Cluster, ports: Ports) -> Self {
+        Self { cluster, ports }
     }
 
     /// The cluster.
@@ -127,7 +116,7 @@ impl Operator {
             let address = self.member(host).http;
             let said = match self.status(&address).await {
                 Ok(status) => Said::Status(Box::new(status)),
-                Err(error) => Said::Unreachable(reason(&error)),
+                Err(why) => Said::Unreachable(why),
             };
             Answer {
                 host: host.name.clone(),
@@ -141,10 +130,22 @@ impl Operator {
         }
     }
 
-    async fn status(&self, address: &str) -> Result<Status, reqwest::Error> {
-        let url = format!("http://{address}/status");
-        let request = self.client.get(url).timeout(QUESTION_TIMEOUT);
-        request.send().await?.error_for_status()?.json().await
+    async fn status(&self, address: &str) -> Result<Status, String> {
+        let answer = self.get(address, "/status").await?;
+        if answer.status != 200 {
+            return Err(format!("it answers with status {}", answer.status));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| error.to_string())
+    }
+
+    /// A quick question.
+    async fn get(&self, address: &str, path: &str) -> Result<crate::http::Answer, String> {
+        let address = Address::parse(&format!("http://{address}"))?;
+        let answer = ask(&address, address.request(path)?, QUESTION_TIMEOUT).await;
+        answer.map_err(|failure| match failure {
+            Failure::Timeout => "no answer in time".to_owned(),
+            other => other.to_string(),
+        })
     }
 
     /// Sends a request to a host's node and gives its answer, whatever its status.
@@ -155,24 +156,27 @@ impl Operator {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), OperatorError> {
-        let address = self.member(host).http;
-        let mut request = self
-            .client
-            .request(method, format!("http://{address}{path}"))
-            .timeout(CHANGE_TIMEOUT);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        let place = self.member(host).http;
         let unreachable = |source| OperatorError::Unreachable {
             node: host.name.clone(),
-            address: address.clone(),
+            address: place.clone(),
             source,
         };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let text = response.text().await.map_err(unreachable)?;
-        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok((status, value))
+        let unsent = |why| unreachable(Failure::Unsent(why));
+        let address = Address::parse(&format!("http://{place}")).map_err(unsent)?;
+        let mut request = address.request(path).map_err(unsent)?;
+        *request.method_mut() = method;
+        if let Some(body) = body {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            *request.body_mut() = body.to_string().into();
+        }
+        let answer = ask(&address, request, CHANGE_TIMEOUT)
+            .await
+            .map_err(unreachable)?;
+        let value = serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&answer.body).into_owned()));
+        Ok((answer.status, value))
     }
 
     /// Like [`Operator::send`], but anything but success is an error.
@@ -309,16 +313,4 @@ pub struct Done {
     pub commit: u64,
     /// How long it took.
     pub elapsed: Duration,
-}
-
-/// The innermost cause: "connection refused" says more than "error sending request".
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -10,6 +10,7 @@ use super::exec::ExecConnection;
 use super::http::HttpClient;
 use super::session::Session;
 use crate::generator::Draft;
+use crate::http;
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,7 @@ impl Client {
             Client::Http(http) => Connection::Http {
                 client: Arc::clone(http),
                 node,
+                http: http::Connection::default(),
                 session: None,
             },
             Client::Exec(system, kind) => Connection::Exec(Box::new(ExecConnection::new(
@@ -96,12 +98,14 @@ impl Client {
 /// One process's way to its node.
 #[derive(Debug)]
 pub enum Connection {
-    /// HTTP; the library pools the sockets.
+    /// HTTP, over a connection of its own.
     Http {
         /// The client.
         client: Arc<HttpClient>,
         /// The node's place in the cluster.
         node: usize,
+        /// The connection.
+        http: http::Connection,
         /// The session that is open, if the system has sessions.
         session: Option<Session>,
     },
@@ -116,8 +120,9 @@ impl Connection {
             Connection::Http {
                 client,
                 node,
+                http,
                 session,
-            } => client.call(*node, process, draft, session).await,
+            } => client.call(*node, process, draft, http, session).await,
             Connection::Exec(exec) => exec.call(process, draft).await,
         }
     }

@@ -1,13 +1,12 @@
 //! The HTTP client: operations become requests, answers become outcomes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
 use minijinja::value::{Serde, Value};
-use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
 use super::client::{Answer, Outcome};
@@ -18,6 +17,7 @@ use super::session::{Session, Sessions};
 use super::template::{Engine, Text};
 use super::{Node, System};
 use crate::generator::Draft;
+use crate::http::{Address, Connection, Failure, Request as HttpRequest, ask};
 
 /// The names that a request's templates may use.
 pub(super) const NAMES: [&str; 7] = [
@@ -27,19 +27,12 @@ pub(super) const NAMES: [&str; 7] = [
 /// The most that an operation may be sent again.
 const RETRIES_MAX: u64 = 100;
 
-/// The longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
-
-/// How long it may take to reach a node.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Speaks HTTP to every node of a cluster, with all that can be compiled before compiled.
 #[derive(Debug)]
 pub struct HttpClient {
-    client: reqwest::Client,
     operations: HashMap<String, CompiledOperation>,
     /// Each node's address, and the node as templates see it.
-    nodes: Vec<(String, Value)>,
+    nodes: Vec<(Address, Value)>,
     /// Parameters that the workload changed.
     with: Arc<[(String, Value)]>,
     timeout: Duration,
@@ -91,26 +84,18 @@ impl CompiledRequest {
     }
 
     /// The request for a node, filled in.
-    pub(super) fn build(
-        &self,
-        client: &reqwest::Client,
-        address: &str,
-        context: &Value,
-    ) -> Result<reqwest::RequestBuilder, String> {
-        let path = self.path.render(context)?;
-        let mut url = String::with_capacity(address.len() + path.len());
-        url.push_str(address);
-        url.push_str(&path);
-        let mut builder = client.request(self.method.clone(), url);
+    pub(super) fn build(&self, address: &Address, context: &Value) -> Result<HttpRequest, String> {
+        let mut request = address.request(&self.path.render(context)?)?;
+        *request.method_mut() = self.method.clone();
         for (name, value) in &self.headers {
             let value = HeaderValue::from_str(&value.render(context)?)
                 .map_err(|_| format!("the value of the header `{name}` is not allowed"))?;
-            builder = builder.header(name, value);
+            request.headers_mut().insert(name, value);
         }
         if let Some(body) = &self.body {
-            builder = builder.body(body.render(context)?.into_owned());
+            *request.body_mut() = body.render(context)?.into_owned().into();
         }
-        Ok(builder)
+        Ok(request)
     }
 }
 
@@ -134,13 +119,14 @@ impl HttpClient {
         let sessions = Sessions::compile(
             engine,
             definition.session.as_ref(),
+            &http.headers,
             &with,
             definition.timeout.0,
         )?;
-        let headers_of_all = match (&sessions, &definition.session) {
-            (Some(_), Some(session)) => session.headers.clone(),
-            _ => BTreeMap::new(),
-        };
+        let mut headers_of_all = http.headers.clone();
+        if let (Some(_), Some(session)) = (&sessions, &definition.session) {
+            headers_of_all.extend(session.headers.clone());
+        }
         let mut operations = HashMap::new();
         for f in system.functions(kind) {
             let operation = system.operation(kind, f).expect("it is one of them");
@@ -152,22 +138,10 @@ impl HttpClient {
         for node in &system.nodes {
             let context = system.node_context(node);
             let address = engine.text(&http.address, &["node", "nodes"])?;
-            nodes.push((
-                address.render(&context)?.into_owned(),
-                Value::from(Serde(node)),
-            ));
-        }
-        let mut headers = HeaderMap::new();
-        for (name, value) in &http.headers {
-            let refused = |_| format!("the header `{name}` is not allowed");
-            headers.insert(
-                HeaderName::from_bytes(name.as_bytes())
-                    .map_err(|_| format!("`{name}` is no name of a header"))?,
-                HeaderValue::from_str(value).map_err(refused)?,
-            );
+            let address = Address::parse(&address.render(&context)?)?;
+            nodes.push((address, Value::from(Serde(node))));
         }
         Ok(HttpClient {
-            client: plain_client(headers)?,
             operations,
             nodes,
             retries: number(engine, definition.retries.as_ref(), &with)?,
@@ -183,6 +157,7 @@ impl HttpClient {
         node: usize,
         process: u64,
         draft: &Draft,
+        connection: &mut Connection,
         session: &mut Option<Session>,
     ) -> Answer {
         let Some(operation) = self.operations.get(draft.f.as_ref()) else {
@@ -200,18 +175,22 @@ impl HttpClient {
         scope.put("node", node.clone());
         scope.put("process", process);
         if let Some(sessions) = &self.sessions {
-            let opening = sessions.next(session, process, &self.client, address, &scope);
+            let opening = sessions.next(session, process, connection, address, &scope);
             match opening.await {
                 Ok(session) => session.put_into(&mut scope),
                 Err(why) => return Answer::of(Outcome::Fail, format!("no session: {why}")),
             }
         }
-        let mut answer = self.attempt(operation, address, scope.clone()).await;
+        let mut attempt = async || {
+            self.attempt(operation, connection, address, scope.clone())
+                .await
+        };
+        let mut answer = attempt().await;
         for _ in 0..self.retries {
             if answer.outcome != Outcome::Info {
                 break;
             }
-            let again = self.attempt(operation, address, scope.clone()).await;
+            let again = attempt().await;
             // What is refused now may have happened the first time.
             if again.outcome != Outcome::Fail {
                 answer = again;
@@ -223,17 +202,25 @@ impl HttpClient {
         answer
     }
 
-    async fn attempt(&self, operation: &CompiledOperation, address: &str, scope: Scope) -> Answer {
+    async fn attempt(
+        &self,
+        operation: &CompiledOperation,
+        connection: &mut Connection,
+        address: &Address,
+        scope: Scope,
+    ) -> Answer {
         let context = scope.clone().value();
-        let request = match operation.request.build(&self.client, address, &context) {
-            Ok(request) => request.timeout(self.timeout),
+        let request = match operation.request.build(address, &context) {
+            Ok(request) => request,
             Err(why) => return Answer::of(Outcome::Fail, format!("request: {why}")),
         };
-        let (status, body) = match send(request, operation.rules.uses_body).await {
-            Ok(answer) => answer,
-            Err(error) => return transport(&error),
+        let said = match connection.send(address, request, self.timeout).await {
+            Ok(said) => said,
+            Err(Failure::Unsent(why)) => return Answer::of(Outcome::Fail, why),
+            Err(failure) => return Answer::info(failure.to_string()),
         };
-        let mut answer = operation.rules.apply(&scope.answered(status, body));
+        let status = said.status;
+        let mut answer = operation.rules.apply(&scope.answered(status, said.body));
         answer.unavailable = status >= 500;
         answer
     }
@@ -272,7 +259,7 @@ fn compile(
 }
 
 /// A request with more headers.
-fn with_headers(request: &Request, headers: &BTreeMap<String, String>) -> Request {
+pub(super) fn with_headers(request: &Request, headers: &BTreeMap<String, String>) -> Request {
     let mut request = request.clone();
     for (name, value) in headers {
         let own = request.headers.entry(name.clone());
@@ -281,70 +268,16 @@ fn with_headers(request: &Request, headers: &BTreeMap<String, String>) -> Reques
     request
 }
 
-/// A client that does exactly what it is told: no proxy, no redirect, no retry.
-pub(super) fn plain_client(headers: HeaderMap) -> Result<reqwest::Client, String> {
-    reqwest::Client::builder()
-        .default_headers(headers)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(usize::MAX)
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|error| format!("cannot make an HTTP client: {error}"))
-}
-
-pub(super) async fn send(
-    request: reqwest::RequestBuilder,
-    wants_body: bool,
-) -> Result<(u16, Vec<u8>), reqwest::Error> {
-    let mut response = request.send().await?;
-    let status = response.status().as_u16();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if wants_body && body.len() + chunk.len() <= ANSWER_BYTES_MAX {
-            body.extend_from_slice(&chunk);
-        }
-    }
-    Ok((status, body))
-}
-
-/// What an error on the way means: before the connection stood nothing was sent; after, who knows.
-fn transport(error: &reqwest::Error) -> Answer {
-    if error.is_builder() {
-        return Answer::of(Outcome::Fail, format!("request: {error}"));
-    }
-    if error.is_connect() {
-        let word = if error.is_timeout() {
-            "unreachable"
-        } else {
-            "refused"
-        };
-        return Answer::of(Outcome::Fail, word);
-    }
-    if error.is_timeout() {
-        return Answer::info("timeout");
-    }
-    let mut cause = error.source();
-    while let Some(next) = cause.and_then(std::error::Error::source) {
-        cause = Some(next);
-    }
-    Answer::info(cause.map_or_else(|| error.to_string(), ToString::to_string))
-}
-
 /// Asks a node something and gives back the status and the body; for probes.
-pub(super) async fn ask(
-    client: &reqwest::Client,
+pub(super) async fn question(
     request: &CompiledRequest,
-    address: &str,
+    address: &Address,
     context: &Value,
-    timeout: Duration,
+    limit: Duration,
 ) -> Result<(u16, Vec<u8>), String> {
-    let builder = request.build(client, address, context)?.timeout(timeout);
-    send(builder, true)
-        .await
-        .map_err(|error| format!("{address}: {error:#}"))
+    let answer = ask(address, request.build(address, context)?, limit).await;
+    let answer = answer.map_err(|failure| format!("{address}: {failure}"))?;
+    Ok((answer.status, answer.body))
 }
 
 /// The address of a probe, or the client's.
@@ -352,7 +285,7 @@ pub(super) fn address_of(
     system: &System,
     request: &Request,
     node: &Node,
-) -> Result<String, String> {
+) -> Result<Address, String> {
     let http = system.definition.client.http.as_ref();
     let template = request
         .address
@@ -360,9 +293,6 @@ pub(super) fn address_of(
         .or(http.map(|http| &http.address))
         .ok_or("a probe needs an `address`, because the client is not HTTP")?;
     let context = system.node_context(node);
-    Ok(system
-        .engine
-        .text(template, &["node", "nodes"])?
-        .render(&context)?
-        .into_owned())
+    let template = system.engine.text(template, &["node", "nodes"])?;
+    Address::parse(&template.render(&context)?)
 }

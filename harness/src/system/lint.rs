@@ -10,7 +10,7 @@ use minijinja::value::Value;
 use super::definition::{Argument, Definition, MembersDefinition, Probe, Request};
 use super::http::{self, CompiledRequest};
 use super::outcome::Rules;
-use super::session::Sessions;
+use super::session::{self, Sessions};
 use super::template::Engine;
 use super::{Node, System};
 use crate::playbook::source::{Mistake, Source, Step, nearest};
@@ -247,11 +247,18 @@ impl Check<'_> {
     fn client(&self, definition: &Definition) -> Result<(), Mistake> {
         let client = &definition.client;
         match (&client.http, &client.exec) {
-            (Some(http), None) => self.text(
-                &http.address,
-                &NODE,
-                &["client".into(), "http".into(), "address".into()],
-            ),
+            (Some(http), None) => {
+                let path = [Step::from("client"), "http".into()];
+                for (name, value) in &http.headers {
+                    let path = [&path[..], &["headers".into(), name.as_str().into()]].concat();
+                    self.text(value, &session::NAMES, &path)?;
+                }
+                self.text(
+                    &http.address,
+                    &NODE,
+                    &[&path[..], &["address".into()]].concat(),
+                )
+            }
             (None, Some(exec)) => {
                 self.arguments(&exec.argv, &["client".into(), "exec".into(), "argv".into()])
             }
@@ -274,6 +281,7 @@ impl Check<'_> {
         Sessions::compile(
             &self.engine,
             client.session.as_ref(),
+            &BTreeMap::new(),
             &none_changed,
             client.timeout.0,
         )

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use minijinja::value::{Serde, Value};
 
 use super::definition::{MembersDefinition, Request, ViewDefinition};
-use super::http::{CompiledRequest, address_of, ask, plain_client};
+use super::http::{CompiledRequest, address_of, question};
 use super::lint::{MEMBER, NODE, PROBE};
 use super::template::Expr;
 use super::{Node, Probes, System};
@@ -134,7 +134,6 @@ pub struct Members {
     system: Arc<System>,
     probes: Arc<Probes>,
     definition: MembersDefinition,
-    client: reqwest::Client,
     view: CompiledView,
 }
 
@@ -172,7 +171,6 @@ impl Members {
                 lag: perhaps(&view.lag)?,
                 definition: view,
             },
-            client: plain_client(reqwest::header::HeaderMap::new())?,
             probes,
             definition,
             system,
@@ -319,7 +317,7 @@ impl Members {
         let as_value = |name: &str| Value::from(Serde(self.node(name)));
         let (target, other) = (as_value(target), other.map(as_value));
         let context = minijinja::context! { target, other, ..self.system.node_context(leader) };
-        let (status, body) = ask(&self.client, request, &address, &context, CHANGE_TIMEOUT)
+        let (status, body) = question(request, &address, &context, CHANGE_TIMEOUT)
             .await
             .map_err(Refusal::Perhaps)?;
         let said = || {
@@ -342,13 +340,7 @@ impl Members {
     async fn answer(&self, node: &Node, target: Option<&str>) -> Result<Value, String> {
         let context = self.system.node_context(node);
         let address = address_of(&self.system, &self.view.definition.http, node)?;
-        let asked = ask(
-            &self.client,
-            &self.view.request,
-            &address,
-            &context,
-            QUESTION_TIMEOUT,
-        );
+        let asked = question(&self.view.request, &address, &context, QUESTION_TIMEOUT);
         let (status, body) = asked.await?;
         let json: Value = serde_json::from_slice(&body).unwrap_or(Value::UNDEFINED);
         let text = String::from_utf8_lossy(&body);

@@ -16,8 +16,6 @@ pub(super) const NAMES: [&str; 8] = [
 #[derive(Debug)]
 pub(super) struct Rules {
     rules: Vec<CompiledRule>,
-    /// Whether any rule looks at the answer's body.
-    pub(super) uses_body: bool,
 }
 
 #[derive(Debug)]
@@ -39,8 +37,7 @@ impl Rules {
         let rules = rules
             .map(|rule| compile(engine, rule))
             .collect::<Result<Vec<_>, _>>()?;
-        let uses_body = rules.iter().any(CompiledRule::uses_body);
-        Ok(Rules { rules, uses_body })
+        Ok(Rules { rules })
     }
 
     /// Whether some rule always holds, so that no answer is left undecided.
@@ -77,13 +74,6 @@ impl Rules {
             }));
         }
         Ok(None)
-    }
-}
-
-impl CompiledRule {
-    fn uses_body(&self) -> bool {
-        let expressions = [&self.when, &self.error, &self.revision];
-        self.value.is_some() || expressions.into_iter().flatten().any(|it| it.uses_body)
     }
 }
 

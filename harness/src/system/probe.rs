@@ -8,11 +8,12 @@ use minijinja::value::Value;
 
 use super::argument;
 use super::definition::{Argument, Gauges, Probe, Request};
-use super::http::{CompiledRequest, address_of, ask, plain_client};
+use super::http::{CompiledRequest, address_of, question};
 use super::lint::{NODE, PROBE};
 use super::template::Expr;
 use super::{Node, System};
 use crate::control::{Call, Control, Session};
+use crate::http::Address;
 
 /// How long one question may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,7 +26,6 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub struct Probes {
     system: Arc<System>,
     control: Arc<Control>,
-    client: reqwest::Client,
     ready: Compiled,
     leader: Option<Compiled>,
     gauges: Option<(CompiledQuestion, BTreeMap<String, Expr>)>,
@@ -41,7 +41,7 @@ struct Compiled {
 #[derive(Debug)]
 enum CompiledQuestion {
     /// The request, and the address of each node by its name.
-    Http(CompiledRequest, BTreeMap<String, String>),
+    Http(CompiledRequest, BTreeMap<String, Address>),
     Command(Vec<Argument>),
 }
 
@@ -61,7 +61,6 @@ impl Probes {
                 .as_ref()
                 .map(|it| compile_gauges(&system, it))
                 .transpose()?,
-            client: plain_client(reqwest::header::HeaderMap::new())?,
             control,
             system,
         })
@@ -148,12 +147,12 @@ impl Probes {
     }
 
     /// What a node answers, as expressions see it.
-    async fn said(&self, question: &CompiledQuestion, node: &Node) -> Result<Value, String> {
+    async fn said(&self, compiled: &CompiledQuestion, node: &Node) -> Result<Value, String> {
         let context = self.system.node_context(node);
-        let (status, body) = match question {
+        let (status, body) = match compiled {
             CompiledQuestion::Http(request, addresses) => {
                 let address = &addresses[&node.name];
-                ask(&self.client, request, address, &context, QUESTION_TIMEOUT).await?
+                question(request, address, &context, QUESTION_TIMEOUT).await?
             }
             CompiledQuestion::Command(command) => {
                 let argv = argument::render(&self.system.engine, command, &NODE, &context)?;

@@ -1,15 +1,17 @@
 //! Sessions: a client introduces itself once and numbers what it asks, so that the system can tell
 //! a request that is sent again from a new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use minijinja::value::Value;
 
 use super::definition::SessionDefinition;
-use super::http::{CompiledRequest, send};
+use super::http::{CompiledRequest, with_headers};
 use super::scope::Scope;
 use super::template::{Engine, Expr};
+use crate::http::{Address, Connection};
 
 /// The names that the request for a session may use.
 pub(super) const NAMES: [&str; 2] = ["node", "process"];
@@ -46,6 +48,7 @@ impl Sessions {
     pub(super) fn compile(
         engine: &Engine,
         definition: Option<&SessionDefinition>,
+        headers: &BTreeMap<String, String>,
         with: &Arc<[(String, Value)]>,
         timeout: Duration,
     ) -> Result<Option<Sessions>, String> {
@@ -60,7 +63,11 @@ impl Sessions {
             }
         }
         Ok(Some(Sessions {
-            request: CompiledRequest::compile(engine, &definition.request, &NAMES)?,
+            request: CompiledRequest::compile(
+                engine,
+                &with_headers(&definition.request, headers),
+                &NAMES,
+            )?,
             id: engine.expression(&definition.id, &ANSWER)?,
             timeout,
         }))
@@ -71,8 +78,8 @@ impl Sessions {
         &self,
         session: &'a mut Option<Session>,
         process: u64,
-        client: &reqwest::Client,
-        address: &str,
+        connection: &mut Connection,
+        address: &Address,
         scope: &Scope,
     ) -> Result<&'a Session, String> {
         let sequence = match session {
@@ -81,7 +88,7 @@ impl Sessions {
         };
         let id = match session.take() {
             Some(session) if sequence > 1 => session.id,
-            _ => self.open(client, address, scope).await?,
+            _ => self.open(connection, address, scope).await?,
         };
         Ok(session.insert(Session {
             process,
@@ -92,15 +99,18 @@ impl Sessions {
 
     async fn open(
         &self,
-        client: &reqwest::Client,
-        address: &str,
+        connection: &mut Connection,
+        address: &Address,
         scope: &Scope,
     ) -> Result<Value, String> {
         let context = scope.clone().value();
-        let request = self.request.build(client, address, &context)?;
-        let answered = send(request.timeout(self.timeout), true).await;
-        let (status, body) = answered.map_err(|error| error.to_string())?;
-        let id = self.id.eval(&Scope::default().answered(status, body))?;
+        let request = self.request.build(address, &context)?;
+        let answered = connection.send(address, request, self.timeout).await;
+        let said = answered.map_err(|failure| failure.to_string())?;
+        let status = said.status;
+        let id = self
+            .id
+            .eval(&Scope::default().answered(status, said.body))?;
         if id.is_undefined() || id.is_none() {
             return Err(format!("the answer, with status {status}, names none"));
         }
