@@ -154,7 +154,7 @@ impl ClusterVerb {
     async fn act(&self, context: &Context, operator: &Operator) -> anyhow::Result<()> {
         let verb = match &self.action {
             Action::Status => {
-                let (result, text) = status(operator).await?;
+                let (result, text) = status(operator, &operator.control().await?).await;
                 return context.print(&result, text);
             }
             Action::Watch { every } => return watch(context, operator, *every).await,
@@ -503,15 +503,24 @@ async fn logs(
     context.print(&logs, text.collect::<Vec<_>>().join("\n"))
 }
 
+/// Shows the status again and again, until it is interrupted.
 async fn watch(context: &Context, operator: &Operator, every: Duration) -> anyhow::Result<()> {
-    loop {
-        let (result, text) = status(operator).await?;
-        // Home and clear: the next table takes the place of the last.
-        let head = if context.color { "\x1b[H\x1b[2J" } else { "" };
-        context.print(&result, format!("{head}{text}"))?;
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+    let watching = async {
+        let mut control = operator.control().await?;
+        loop {
+            let (result, text) = status(operator, &control).await;
+            // Home and clear: the next table takes the place of the last.
+            let head = if context.color { "\x1b[H\x1b[2J" } else { "" };
+            context.print(&result, format!("{head}{text}"))?;
+            tokio::time::sleep(every).await;
+            let (_, unreachable) = &control;
+            if !unreachable.is_empty() {
+                control = operator.control().await?;
+            }
         }
+    };
+    tokio::select! {
+        ended = watching => ended,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
     }
 }

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::operate::in_words;
+use crate::control::{Control, ControlError};
 use crate::operator::{Answer, Operator, Survey, daemons};
 
 const COLUMNS: [&str; 12] = [
@@ -13,10 +14,12 @@ const COLUMNS: [&str; 12] = [
     "clock",
 ];
 
-/// Asks every node and every host, and draws the table; also as data.
-pub(super) async fn status(operator: &Operator) -> anyhow::Result<(Value, String)> {
-    let (survey, (control, unreachable)) =
-        tokio::try_join!(async { Ok(operator.survey().await) }, operator.control())?;
+/// Asks every node and every host, over these connections, and draws the table; also as data.
+pub(super) async fn status(
+    operator: &Operator,
+    (control, unreachable): &(Control, Vec<ControlError>),
+) -> (Value, String) {
+    let survey = operator.survey().await;
     let hosts = join_all(survey.answers.iter().map(|answer| async {
         let session = control.get(&answer.host)?;
         Some((
@@ -68,7 +71,7 @@ pub(super) async fn status(operator: &Operator) -> anyhow::Result<(Value, String
     );
     notes.extend(unreachable.iter().map(ToString::to_string));
     let result = json!({"cluster": operator.cluster().name, "nodes": rows, "notes": notes});
-    Ok((result, format!("{table}\n\n{}", notes.join("\n"))))
+    (result, format!("{table}\n\n{}", notes.join("\n")))
 }
 
 fn row(survey: &Survey, answer: &Answer, daemon: &str, clock_ms: Option<f64>) -> Vec<String> {
