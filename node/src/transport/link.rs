@@ -69,6 +69,7 @@ pub(crate) async fn keep(
                     }
                     let error = run(stream, &outbox).await;
                     outbox.disconnected();
+                    inner.abandon(peer);
                     inner.receiver.unreachable(peer);
                     error
                 }

@@ -157,6 +157,13 @@ impl Inner {
         self.receiver.request(from, request, reply);
     }
 
+    /// Gives up what a peer was asked whose connection broke: it may have died with it, and whoever
+    /// asked can do better than wait until their patience is over.
+    fn abandon(&self, peer: NodeId) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|_, (asked, _)| *asked != peer);
+    }
+
     fn response(&self, from: NodeId, id: u64, response: Response) {
         let mut waiting = self.waiting.lock();
         if waiting.get(&id).is_some_and(|(asked, _)| *asked == from) {

@@ -139,6 +139,27 @@ async fn a_request_that_cannot_leave_is_told_from_one_that_nobody_answered() {
 }
 
 #[tokio::test]
+async fn a_request_is_given_up_when_the_connection_breaks() {
+    let (one, two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
+    one.knows(&[(2, &two.address)]);
+    one.reaches(2).await;
+    let request = Request::Forward(Bytes::from_static(b"silence"));
+    let forever = Duration::from_secs(3600);
+    let asked = one.transport.request(2, &request, forever);
+    let dies = async {
+        while one.transport.inner.waiting.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(two);
+    };
+    let both = futures::future::join(asked, dies);
+    let (answer, ()) = tokio::time::timeout(PATIENCE, both)
+        .await
+        .expect("given up");
+    assert_eq!(answer, Err(RequestError::NoAnswer));
+}
+
+#[tokio::test]
 async fn a_peer_that_comes_back_is_called_again() {
     let mut one = node(1, "c", ANY, None).await;
     let mut two = node(2, "c", ANY, None).await;
