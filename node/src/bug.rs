@@ -11,6 +11,8 @@ pub enum Bug {
     NoDedup,
     /// A restart drops the end of the log.
     LostOnRestart,
+    /// What was written is never synced, and counts as stable.
+    SyncSkipped,
     /// An operation whose fate is unknown is reported as certainly not done.
     FalseFailure,
 }
@@ -20,6 +22,7 @@ pub enum Bug {
 pub const ALL: &[(Bug, &str, u8)] = &[
     (Bug::NoDedup, "no-dedup", 26),
     (Bug::LostOnRestart, "lost-on-restart", 10),
+    (Bug::SyncSkipped, "sync-skipped", 4),
     (Bug::FalseFailure, "false-failure", 27),
 ];
 

@@ -57,7 +57,7 @@ impl Server {
         let peers = bind(config.peer, "--peer").await?;
         let metrics = Arc::new(Metrics::install());
 
-        let storage = restore::open(config, on_disk_failure)?;
+        let storage = restore::open(config, &bugs, on_disk_failure)?;
         let identity = (config.id, storage.identity.incarnation);
         let fresh = storage.restored.values().all(raft::Restored::is_fresh);
         let (seeds, groups) =

@@ -37,8 +37,7 @@
 //!
 //! **Membership** is an entry like any other, in force from the moment it is in the log. One voter
 //! more or less needs no more than that; several at once go through a joint configuration, where
-//! elections, commits and reads need both majorities. A voter that leaves may campaign until it knows
-//! that to be committed, for those who stay may lack the entry.
+//! elections, commits and reads need both majorities.
 //!
 //! **Snapshots** replace what has been applied. A follower that needs what is gone gets one.
 //!

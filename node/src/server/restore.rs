@@ -12,17 +12,23 @@ use crate::bug::{Bug, Bugs};
 use crate::config::Config;
 use crate::group::{GroupId, Groups, Shared, load_snapshot};
 use crate::state_machine::State;
-use crate::storage::{Append, Snapshots, Storage, Wal, WalOptions};
+use crate::storage::{Append, Disk, RealDisk, Snapshots, Storage, UnsyncedDisk, Wal, WalOptions};
 
 pub(super) fn open(
     config: &Config,
+    bugs: &Bugs,
     on_failure: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<Storage> {
     let options = WalOptions {
         segment_len: WalOptions::SEGMENT_LEN,
         on_failure: Box::new(move |_| on_failure()),
     };
-    let storage = Storage::open(&config.data, &config.cluster, config.id, options)?;
+    let disk: Arc<dyn Disk> = if bugs.has(Bug::SyncSkipped) {
+        Arc::new(UnsyncedDisk)
+    } else {
+        Arc::new(RealDisk)
+    };
+    let storage = Storage::open_on(disk, &config.data, &config.cluster, config.id, options)?;
     let report = &storage.report;
     tracing::info!(
         segments = report.segments,

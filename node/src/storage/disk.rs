@@ -51,3 +51,27 @@ impl Disk for RealDisk {
         segment::prepare(dir, sequence, len, spare)
     }
 }
+
+/// The disk that is there, never asked to make anything stable: the bug `sync-skipped`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnsyncedDisk;
+
+impl Disk for UnsyncedDisk {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        RealDisk.write(file, bytes, offset)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        dir: &Path,
+        sequence: u64,
+        len: u64,
+        spare: Option<&Path>,
+    ) -> Result<File, StorageError> {
+        RealDisk.prepare(dir, sequence, len, spare)
+    }
+}

@@ -34,7 +34,7 @@ pub use recovery::{Place, RecoveryReport, TornTail};
 pub use snapshot::Snapshots;
 pub use wal::{Append, Wal, WalOptions};
 
-use disk::RealDisk;
+pub(crate) use disk::{Disk, RealDisk, UnsyncedDisk};
 use identity::Lock;
 use raft::Restored;
 use std::collections::BTreeMap;
@@ -72,6 +72,17 @@ impl Storage {
         node: u64,
         options: WalOptions,
     ) -> Result<Storage, StorageError> {
+        Storage::open_on(Arc::new(RealDisk), dir, cluster, node, options)
+    }
+
+    /// The same on a disk of one's choice.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        cluster: &str,
+        node: u64,
+        options: WalOptions,
+    ) -> Result<Storage, StorageError> {
         let log_dir = log_dir(dir);
         for dir in [dir, &log_dir] {
             fs::create_dir_all(dir).map_err(|e| StorageError::io("make", dir, e))?;
@@ -96,7 +107,7 @@ impl Storage {
         }
         let wal = Wal::start(
             &log_dir,
-            Arc::new(RealDisk),
+            disk,
             &recovered.position,
             recovered.ledger,
             options,
