@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rand::{Rng, RngExt};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ pub type Grudge = BTreeMap<String, BTreeSet<String>>;
 /// `partition: {shape: leader, one-way: true}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(transform = or_a_word)]
 pub struct Partition {
     /// How the nodes are divided.
     pub shape: Shape,
@@ -36,6 +37,12 @@ pub struct Partition {
     /// Who takes nothing from whom, when it was decided before: a recorded partition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grudge: Grudge,
+}
+
+/// A shape alone is a partition, too.
+fn or_a_word(schema: &mut Schema) {
+    let map = std::mem::take(schema);
+    *schema = json_schema!({"anyOf": [{"$ref": "#/$defs/Shape"}, map]});
 }
 
 /// How nodes are divided.

@@ -12,7 +12,7 @@ const SPAN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Makes a quantity from and to a string of YAML, with its own name for what was expected.
 macro_rules! quantity {
-    ($type:ty, $name:literal, $expected:literal, $pattern:literal) => {
+    ($type:ty, $name:literal, $expected:literal, $pattern:literal, $number:tt) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(Text::<$type>::new($expected))
@@ -31,7 +31,10 @@ macro_rules! quantity {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": ["string", "number"], "pattern": $pattern, "description": $expected})
+                json_schema!({
+                    "anyOf": [{"type": "string", "pattern": $pattern}, $number],
+                    "description": $expected,
+                })
             }
         }
     };
@@ -144,7 +147,8 @@ quantity!(
     Span,
     "Span",
     "a span of time with its unit, such as `500ms`, `10s` or `2m`",
-    r"^\s*([0-9.]+\s*(ns|us|ms|s|m|min|h|d)\s*)+$|^0$"
+    r"^\s*([0-9.]+\s*(ns|us|ms|s|m|min|h|d)\s*)+$|^0$",
+    {"const": 0}
 );
 
 /// A span of time that varies evenly around its middle.
@@ -184,7 +188,8 @@ quantity!(
     Around,
     "Around",
     "a span of time, perhaps varied, such as `10s` or `10s ± 5s`",
-    r"^\s*[0-9.]+\s*[a-z]+(\s*(±|\+-)\s*[0-9.]+\s*[a-z]+)?\s*$"
+    r"^\s*[0-9.]+\s*[a-z]+(\s*(±|\+-)\s*[0-9.]+\s*[a-z]+)?\s*$",
+    {"const": 0}
 );
 
 /// Operations a second.
@@ -216,7 +221,8 @@ quantity!(
     Rate,
     "Rate",
     "operations a second, such as `500/s`",
-    r"^\s*[0-9.]+\s*(/s)?\s*$"
+    r"^\s*[0-9.]+\s*(/s)?\s*$",
+    {"type": "number"}
 );
 
 /// A part of a whole, from 0 to 1.
@@ -249,7 +255,8 @@ quantity!(
     Share,
     "Share",
     "a share, such as `5%` or `0.05`",
-    r"^\s*[0-9.]+\s*%?\s*$"
+    r"^\s*[0-9.]+\s*%?\s*$",
+    {"type": "number"}
 );
 
 /// A number of things, perhaps for each node: `20`, or `2n` for two on every node.
@@ -307,7 +314,8 @@ quantity!(
     Count,
     "Count",
     "a number, or one per node such as `2n`",
-    r"^\s*[0-9]*\s*n?\s*$"
+    r"^\s*[0-9]*\s*n?\s*$",
+    {"type": "integer"}
 );
 
 #[cfg(test)]

@@ -332,7 +332,12 @@ pub struct Rule {
 /// An expression; where a rule holds always, `true`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(transform = or_bool)]
 pub struct Condition(#[serde(deserialize_with = "text_or_bool")] pub String);
+
+fn or_bool(schema: &mut schemars::Schema) {
+    schema.insert("type".into(), serde_json::json!(["string", "boolean"]));
+}
 
 fn text_or_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Either;
