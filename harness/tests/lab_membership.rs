@@ -46,6 +46,27 @@ faults:
 expect: {faults: {manual: 1}}
 ";
 
+const WAITS: &str = "\
+name: waits
+system: {use: raft-node}
+nodes: 3
+founders: 2
+time: {before: 1s, during: 6s, after: 1s}
+workloads: [{kind: register, clients: 1n, keys: 5}]
+faults:
+  - kill: leader
+    at: 0s
+    for: 500ms
+    after: {caught-up: n3}
+  - pause: leader
+    at: 0s
+    after: {voters: 9}
+  - membership: {do: add-learner, on: n3}
+    at: 1s
+faults_at_once: 3
+expect: {faults: {kill: 1, membership: 1}}
+";
+
 fn results(store: &Path) -> Value {
     let file = store.join("latest/results.json");
     serde_json::from_slice(&std::fs::read(file).expect("results")).expect("JSON")
@@ -87,6 +108,33 @@ fn a_cluster_grows_and_loses_its_leader_while_the_register_stays_one() {
         described(&results, "kill")[0].starts_with(&format!("{learner} killed")),
         "{results:#}"
     );
+}
+
+#[test]
+fn a_fault_comes_after_what_it_waits_for_or_not_at_all() {
+    let Some(lab) = Lab::up("waits", 3) else {
+        return;
+    };
+    let store = tempfile::tempdir().expect("a folder");
+    let playbook = store.path().join("p.yaml");
+    std::fs::write(&playbook, WAITS).expect("written");
+    let (playbook, path) = (
+        playbook.to_str().expect("text"),
+        store.path().to_str().expect("text"),
+    );
+    let output = ordeal(&["run", playbook, "--on", &lab.selector(), "--store", path]);
+    let results = results(store.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A fault that is planned and never comes is too little coverage.
+    assert_eq!(output.status.code(), Some(2), "{said}\n{results:#}");
+    let start = |kind: &str| {
+        let faults = results["faults"].as_array().expect("faults");
+        let fault = faults.iter().find(|fault| fault["kind"] == kind);
+        fault.expect(kind)["start_ns"].as_u64().expect("a time")
+    };
+    assert!(start("kill") > start("membership"), "{results:#}");
+    let in_vain = "did not come: it waited in vain for 9 voters";
+    assert_eq!(described(&results, "pause"), [in_vain]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use ordeal::runner::Plan;
 use proptest::prelude::*;
 
 /// Far more than any of these files needs, far less than a hang.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Files that are right, to be made wrong.
 fn seeds() -> Vec<String> {

@@ -135,7 +135,13 @@ fn a_target_that_is_neither_a_word_nor_a_node_is_shown_where_it_is() {
       |     ^
       = did you mean `minority`?
     ");
-    assert!(mistake(&format!("{HEAD}faults: [{{kill: n9, every: 5s}}]\n")).contains("called `n9`"));
+    for wrong in [
+        "kill: n9, every: 5s",
+        "kill: one, at: 1s, after: {caught-up: n9}",
+    ] {
+        let said = mistake(&format!("{HEAD}faults: [{{{wrong}}}]\n"));
+        assert!(said.contains("called `n9`"), "{said}");
+    }
 }
 
 #[test]

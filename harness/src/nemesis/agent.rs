@@ -135,8 +135,8 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// Tells apart what the agent says when it cannot from what it says when it fails.
-fn refusal(error: ControlError) -> NemesisError {
+/// Tells apart what a script says when it cannot from what it says when it fails.
+pub(super) fn refusal(error: ControlError) -> NemesisError {
     if let ControlError::Failed { host, said, .. } = &error {
         let (host, said) = (host.clone(), said.as_str());
         if let Some(said) = said.strip_prefix("unsupported: ") {

@@ -315,7 +315,7 @@ shape) # ID NETEM-ARGUMENT... -- ADDRESS...
     ;;
 pulse) # ID PIDFILE STOP GO: the daemon stands still again and again, for so many seconds
     id=$1
-    sh "$home/daemon" status "$2" | grep -q '^running' || fail "it does not run"
+    sh "$home/daemon" status "$2" | grep -q '^running' || fail "busy: its daemon does not run"
     helper sh -c 'while :; do
         sh "$1" pause "$2" && sleep "$3"
         sh "$1" resume "$2"
@@ -366,8 +366,10 @@ clock) # ID MILLISECONDS
     ;;
 probe) # ADDRESS...: prints the addresses that still answer
     for address; do
-        timeout 0.3 bash -c "exec 3<>/dev/tcp/\$0/22" "$address" 2>/dev/null
-        [ $? = 124 ] || echo "$address" &
+        {
+            timeout 0.3 bash -c "exec 3<>/dev/tcp/\$0/22" "$address" 2>/dev/null
+            [ $? = 124 ] || echo "$address"
+        } &
     done
     wait
     ;;

@@ -35,6 +35,10 @@ pub struct Membership {
     /// For `add` and `replace`, how the one that comes gets its log.
     #[serde(skip_serializing_if = "Join::is_default")]
     pub join: Join,
+    /// It is asked for even when it would leave no quorum that can be reached: a sound system puts
+    /// it off or refuses it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unsafely: bool,
 }
 
 /// What is done to the members.
@@ -88,6 +92,8 @@ struct Map {
     with: Option<String>,
     #[serde(default)]
     join: Join,
+    #[serde(default)]
+    unsafely: bool,
 }
 
 /// One step of a change.
@@ -224,6 +230,9 @@ impl Membership {
             Verb::Transfer if !able.contains(node) => return Some(format!("{node} is cut off")),
             Verb::AddLearner | Verb::Transfer => {}
         }
+        if self.unsafely {
+            return None;
+        }
         // Who is synced before it votes will have the log when it does, or the step is not made.
         if self.join == Join::SyncFirst {
             able.extend(after.difference(&roster.voters).cloned());
@@ -326,6 +335,7 @@ impl<'de> Deserialize<'de> for Membership {
                     on: None,
                     with: None,
                     join: Join::default(),
+                    unsafely: false,
                 })
             }
 
@@ -335,12 +345,14 @@ impl<'de> Deserialize<'de> for Membership {
                     on,
                     with,
                     join,
+                    unsafely,
                 } = Map::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Membership {
                     verb,
                     on,
                     with,
                     join,
+                    unsafely,
                 })
             }
         }

@@ -409,7 +409,8 @@ impl Nemesis {
                 agent
                     .note(id, &format!("resume {}", daemon.pidfile))
                     .await?;
-                daemon.pause(session).await?;
+                // It is down by another fault, or by its own: whoever plans a pause cannot know.
+                daemon.pause(session).await.map_err(agent::refusal)?;
             }
         }
         Ok(Vec::new())

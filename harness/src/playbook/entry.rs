@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor,
 };
@@ -41,6 +41,7 @@ pub struct When {
     pub every: Option<Around>,
     /// At these times after the faults' part of the run has begun.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = or_one)]
     pub at: Vec<Span>,
     /// How long each lasts.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
@@ -51,13 +52,23 @@ pub struct When {
     /// At most so many times in a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
+    /// When it is due it waits until this holds; if it never does, it does not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Until>,
     /// It ends as soon as this holds (and at the latest after `for`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 
+/// A list of one needs no brackets.
+fn or_one(schema: &mut Schema) {
+    let list = std::mem::take(schema);
+    let item = list.get("items").cloned();
+    *schema = json_schema!({"anyOf": [item, list]});
+}
+
 /// Something to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Until {
     /// Some node says who leads.
@@ -68,6 +79,8 @@ pub enum Until {
     Ready,
     /// So many members vote, and no change is under way.
     Voters(usize),
+    /// This node has the log, but for what is on its way.
+    CaughtUp(String),
 }
 
 impl fmt::Display for Until {
@@ -77,13 +90,21 @@ impl fmt::Display for Until {
             Self::NewLeader => f.write_str("another leader"),
             Self::Ready => f.write_str("every node to be ready"),
             Self::Voters(count) => write!(f, "{count} voters"),
+            Self::CaughtUp(node) => write!(f, "{node} to catch up"),
         }
     }
 }
 
 impl When {
     /// The keys, as they are written.
-    pub(super) const KEYS: [&str; 6] = ["every", "at", "for", "chance", "times", "until"];
+    pub(super) const KEYS: [&str; 7] = ["every", "at", "for", "chance", "times", "after", "until"];
+
+    /// What it waits for, each with its key.
+    pub fn conditions(&self) -> impl Iterator<Item = (&'static str, &Until)> {
+        let (after, until) = (self.after.as_ref(), self.until.as_ref());
+        let both = [("after", after), ("until", until)];
+        both.into_iter().filter_map(|(key, it)| Some((key, it?)))
+    }
 
     /// Takes the value of one of them from a map.
     pub(super) fn take<'de, A: MapAccess<'de>>(
@@ -97,6 +118,7 @@ impl When {
             "for" => self.lasts = Some(map.next_value()?),
             "chance" => self.chance = Some(map.next_value()?),
             "times" => self.times = Some(map.next_value()?),
+            "after" => self.after = Some(map.next_value()?),
             "until" => self.until = Some(map.next_value()?),
             _ => unreachable!("it is one of the keys"),
         }

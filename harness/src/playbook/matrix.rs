@@ -80,6 +80,9 @@ pub struct Variant {
     /// How many nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<usize>,
+    /// So many of them found the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub founders: Option<usize>,
     /// How long each part takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
@@ -362,6 +365,7 @@ impl Variant {
         }
         put(&mut playbook.system, self.system.as_ref());
         put(&mut playbook.nodes, self.nodes.as_ref());
+        playbook.founders = self.founders.or(playbook.founders);
         put(&mut playbook.time, self.time.as_ref());
         put(&mut playbook.workloads, self.workloads.as_ref());
         put(&mut playbook.faults, self.faults.as_ref());

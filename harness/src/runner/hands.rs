@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::Progress;
+use super::conditions::Conditions;
 use crate::by_hand::{Announced, Event, Outcome};
-use crate::playbook::{Until, When};
+use crate::playbook::When;
 use crate::recorder::Recorder;
-use crate::system::{Members, Probes};
 use crate::verdict::FaultRecord;
 
 /// How often is looked whether a step is done.
@@ -24,17 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Waits for a person.
 #[derive(Debug)]
 pub(super) struct Hands {
-    probes: Arc<Probes>,
-    members: Option<Arc<Members>>,
+    conditions: Conditions,
     /// Each line that is typed, once there was a step to read for.
     typed: Option<mpsc::UnboundedReceiver<()>>,
 }
 
 impl Hands {
-    pub(super) fn new(probes: Arc<Probes>, members: Option<Arc<Members>>) -> Self {
+    pub(super) fn new(conditions: Conditions) -> Self {
         Self {
-            probes,
-            members,
+            conditions,
             typed: None,
         }
     }
@@ -50,14 +48,14 @@ impl Hands {
         interrupted: &watch::Receiver<bool>,
     ) {
         let patience = when.lasts.map_or(PATIENCE, |lasts| lasts.middle.0);
-        let leader = self.probes.leader().await;
+        let awaited = self.conditions.begin(when.until.as_ref()).await;
         recorder.nemesis(
             "start-manual",
             &json!({"id": record.id, "description": what}),
         );
         progress.tell(&format!("BY HAND: {what}"));
         self.show(progress).await;
-        let ended_by = match when.until {
+        let ended_by = match &when.until {
             Some(until) => format!("{until}, or Enter"),
             None => "Enter".to_owned(),
         };
@@ -78,10 +76,10 @@ impl Hands {
                 Some(()) = self.typed.as_mut().expect("it was put there").recv() => break Some("Enter".to_owned()),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            if let Some(until) = when.until
-                && self.holds(until, leader.as_deref()).await
+            if let Some(awaited) = &awaited
+                && self.conditions.hold(awaited).await
             {
-                break Some(until.to_string());
+                break Some(awaited.to_string());
             }
             if begin.elapsed() >= patience {
                 break None;
@@ -102,12 +100,14 @@ impl Hands {
 
     /// Each node's view of the configuration.
     async fn show(&self, progress: &Progress) {
-        let leader = self.probes.leader().await;
+        let leader = self.conditions.probes.leader().await;
         progress.tell(&format!(
             "  leader: {}",
             leader.as_deref().unwrap_or("nobody")
         ));
-        let Some(members) = &self.members else { return };
+        let Some(members) = &self.conditions.members else {
+            return;
+        };
         for (node, view) in members.views().await {
             let view = match view {
                 Ok(view) if view.voters.is_empty() => "waits to be added".to_owned(),
@@ -115,24 +115,6 @@ impl Hands {
                 Err(why) => format!("does not tell: {why}"),
             };
             progress.tell(&format!("  {node}: {view}"));
-        }
-    }
-
-    async fn holds(&self, until: Until, leader_before: Option<&str>) -> bool {
-        let roster = match (&self.members, until) {
-            (Some(members), Until::Voters(_)) => members.roster().await,
-            _ => None,
-        };
-        match until {
-            Until::Leader => self.probes.leader().await.is_some(),
-            Until::NewLeader => {
-                let now = self.probes.leader().await;
-                now.is_some() && now.as_deref() != leader_before
-            }
-            Until::Ready => self.probes.all_ready().await,
-            Until::Voters(count) => {
-                roster.is_some_and(|roster| !roster.changing && roster.voters.len() == count)
-            }
         }
     }
 }

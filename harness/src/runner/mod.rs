@@ -5,6 +5,7 @@
 //! collected and never mistaken for the system's.
 
 mod bench;
+mod conditions;
 mod coverage;
 mod gauges;
 mod hands;

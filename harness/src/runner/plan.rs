@@ -360,6 +360,13 @@ fn check_names(
         if let Some(name) = entry.fault.names().into_iter().find(|name| is_wrong(name)) {
             return Err(no_node(loaded, system, &here(kind), &name));
         }
+        for (key, awaited) in entry.when.conditions() {
+            if let Until::CaughtUp(name) = awaited
+                && is_wrong(name)
+            {
+                return Err(no_node(loaded, system, &here(key), name));
+            }
+        }
     }
     Ok(())
 }
@@ -389,8 +396,14 @@ fn check_members(loaded: &Loaded, system: &System) -> Result<(), Mistake> {
                 return refuse(&path, &format!("how to {}", change.name()));
             }
         }
-        if matches!(entry.when.until, Some(Until::Voters(_))) && members.is_none() {
-            return refuse(&path, "who votes");
+        for (_, awaited) in entry.when.conditions() {
+            match awaited {
+                Until::Voters(_) if members.is_none() => return refuse(&path, "who votes"),
+                Until::CaughtUp(_) if members.is_none_or(|it| it.view.lag.is_none()) => {
+                    return refuse(&path, "how far a node is behind (`view: {lag: …}`)");
+                }
+                _ => {}
+            }
         }
     }
     Ok(())

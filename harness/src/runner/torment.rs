@@ -7,11 +7,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::conditions::{Awaited, Conditions};
 use super::hands::Hands;
 use super::{Plan, Progress};
 use crate::generator::{self, Due};
 use crate::nemesis::{Fault, Installed, Leader, Nemesis, NemesisError};
-use crate::playbook::{FaultEntry, Until};
+use crate::playbook::FaultEntry;
 use crate::recorder::Recorder;
 use crate::system::{Members, Probes, Roster};
 use crate::verdict::{FaultRecord, Settled};
@@ -23,12 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Torment {
     nemesis: Arc<Nemesis>,
-    probes: Arc<Probes>,
-    members: Option<Arc<Members>>,
+    conditions: Conditions,
     /// Whether who the members are changes in this run.
     members_change: bool,
     entries: Vec<FaultEntry>,
+    at_once: usize,
     plan: Vec<Due>,
+    /// Faults that are due and wait: for their turn, or for something else, too.
+    waiting: Vec<(Due, Option<Awaited>)>,
     holding: Vec<Held>,
     /// Changes of the members that are being made: other faults come meanwhile.
     under_way: Vec<(Begun, JoinHandle<Result<Installed, NemesisError>>)>,
@@ -42,9 +45,7 @@ struct Begun {
     record: usize,
     due: Due,
     came: Duration,
-    condition: Option<Until>,
-    /// Who led before.
-    leader: Option<String>,
+    condition: Option<Awaited>,
 }
 
 /// The time of the schedule, which stands still while a person is waited for.
@@ -55,6 +56,13 @@ struct Clock {
 }
 
 impl Clock {
+    fn new() -> Clock {
+        Clock {
+            start: Instant::now(),
+            paused: Duration::ZERO,
+        }
+    }
+
     fn now(&self) -> Duration {
         self.start.elapsed().saturating_sub(self.paused)
     }
@@ -66,9 +74,7 @@ struct Held {
     record: usize,
     id: u64,
     until: Duration,
-    condition: Option<Until>,
-    /// Who led when it came.
-    leader: Option<String>,
+    condition: Option<Awaited>,
 }
 
 /// Asks the nodes who leads, for the targets that are called `leader`.
@@ -90,11 +96,12 @@ impl Torment {
         let members_change = plan.members_change();
         Torment {
             nemesis: Arc::new(nemesis.with_members(members.clone(), members_change)),
-            probes,
-            members,
+            conditions: Conditions { probes, members },
             members_change,
             entries: plan.loaded.playbook.faults.0.clone(),
+            at_once: plan.loaded.playbook.faults_at_once,
             plan: plan.faults.clone(),
+            waiting: Vec::new(),
             holding: Vec::new(),
             under_way: Vec::new(),
             records: Vec::new(),
@@ -112,7 +119,7 @@ impl Torment {
 
     /// Who the members are, in a run where that changes.
     pub(super) async fn roster(&self) -> Option<Roster> {
-        match &self.members {
+        match &self.conditions.members {
             Some(members) if self.members_change => members.roster().await,
             _ => None,
         }
@@ -140,16 +147,14 @@ impl Torment {
         progress: &Progress,
         interrupted: &mut watch::Receiver<bool>,
     ) {
-        let mut clock = Clock {
-            start: Instant::now(),
-            paused: Duration::ZERO,
-        };
-        let mut hands = Hands::new(Arc::clone(&self.probes), self.members.clone());
+        let mut clock = Clock::new();
+        let mut hands = Hands::new(self.conditions.clone());
         let mut left = std::mem::take(&mut self.plan).into_iter().peekable();
         while !*interrupted.borrow() {
             let next_end = self.holding.iter().map(|held| held.until).min();
             let next_start = left.peek().map(|due| due.at);
             let watching = !self.under_way.is_empty()
+                || !self.waiting.is_empty()
                 || self.holding.iter().any(|held| held.condition.is_some());
             let look = watching.then(|| clock.now() + LOOK_EVERY);
             let next = [next_end, next_start, look, Some(lasts)]
@@ -164,12 +169,13 @@ impl Torment {
             if now >= lasts {
                 break;
             }
-            let Some(due) = left.next_if(|due| due.at <= now) else {
+            let due = left.next_if(|due| due.at <= now);
+            let Some(due) = self.whose_turn(due).await else {
                 continue;
             };
-            if let Fault::Manual(what) = &self.entries[due.entry].fault {
-                let (when, mut record) =
-                    (&self.entries[due.entry].when, self.record(recorder, &due));
+            let entry = &self.entries[due.entry];
+            if let Fault::Manual(what) = &entry.fault {
+                let (when, mut record) = (&entry.when, self.record(recorder, &due));
                 let begin = Instant::now();
                 hands
                     .step(what, when, &mut record, recorder, progress, interrupted)
@@ -180,14 +186,49 @@ impl Torment {
                 self.begin(recorder, due, clock).await;
             }
         }
+        self.never_came(recorder);
+    }
+
+    /// The next fault that may come: what is due waits until there is room for it, however slowly
+    /// those before it came and went, and until what it is to come after holds.
+    async fn whose_turn(&mut self, due: Option<Due>) -> Option<Due> {
+        if let Some(due) = due {
+            let after = self.entries[due.entry].when.after.as_ref();
+            let awaited = self.conditions.begin(after).await;
+            self.waiting.push((due, awaited));
+        }
+        if self.holding.len() >= self.at_once {
+            return None;
+        }
+        for at in 0..self.waiting.len() {
+            let comes = match &self.waiting[at].1 {
+                Some(awaited) => self.conditions.hold(awaited).await,
+                None => true,
+            };
+            if comes {
+                return Some(self.waiting.remove(at).0);
+            }
+        }
+        None
+    }
+
+    /// Puts on record what waited in vain.
+    fn never_came(&mut self, recorder: &Recorder) {
+        for (due, awaited) in std::mem::take(&mut self.waiting) {
+            let mut record = self.record(recorder, &due);
+            record.description = match awaited {
+                Some(awaited) => format!("did not come: it waited in vain for {awaited}"),
+                None => "did not come: the time was over before those before it were".into(),
+            };
+            let kind = format!("failed-{}", record.kind);
+            recorder.nemesis(&kind, &json!(record.description));
+            self.records.push(record);
+        }
     }
 
     /// Ends everything that holds, and whatever else the journal knows.
     pub(super) async fn heal(&mut self, recorder: &Recorder) {
-        let clock = Clock {
-            start: Instant::now(),
-            paused: Duration::ZERO,
-        };
+        let clock = Clock::new();
         self.take_in(recorder, clock, true).await;
         for held in std::mem::take(&mut self.holding) {
             self.end(recorder, &held).await;
@@ -219,18 +260,14 @@ impl Torment {
     async fn begin(&mut self, recorder: &Recorder, due: Due, clock: Clock) {
         let entry = self.entries[due.entry].clone();
         let mut random = generator::random(due.seed, "targets", 0);
-        let leader = match entry.when.until {
-            Some(Until::NewLeader) => self.probes.leader().await,
-            _ => None,
-        };
+        let condition = self.conditions.begin(entry.when.until.as_ref()).await;
         let record = self.record(recorder, &due);
         self.records.push(record);
         let begun = Begun {
             record: self.records.len() - 1,
             came: clock.now(),
-            condition: entry.when.until,
+            condition,
             due,
-            leader,
         };
         let nemesis = Arc::clone(&self.nemesis);
         let is_slow = matches!(entry.fault, Fault::Membership(_));
@@ -301,7 +338,6 @@ impl Torment {
             id: installed.id,
             until: clock.now() + lasts,
             condition: begun.condition,
-            leader: begun.leader,
         };
         if installed.is_over {
             // It still has an end, for the axis of time.
@@ -314,33 +350,18 @@ impl Torment {
     async fn end_due(&mut self, recorder: &Recorder, now: Duration) {
         let mut still = Vec::new();
         for held in std::mem::take(&mut self.holding) {
-            if held.until <= now || self.holds(&held).await {
+            let is_over = match &held.condition {
+                _ if held.until <= now => true,
+                Some(awaited) => self.conditions.hold(awaited).await,
+                None => false,
+            };
+            if is_over {
                 self.end(recorder, &held).await;
             } else {
                 still.push(held);
             }
         }
         self.holding = still;
-    }
-
-    /// Whether the condition that a fault waits for holds.
-    async fn holds(&self, held: &Held) -> bool {
-        match held.condition {
-            None => false,
-            Some(Until::Leader) => self.probes.leader().await.is_some(),
-            Some(Until::NewLeader) => {
-                let now = self.probes.leader().await;
-                now.is_some() && now != held.leader
-            }
-            Some(Until::Voters(count)) => {
-                let roster = match &self.members {
-                    Some(members) => members.roster().await,
-                    None => None,
-                };
-                roster.is_some_and(|roster| !roster.changing && roster.voters.len() == count)
-            }
-            Some(Until::Ready) => self.probes.all_ready().await,
-        }
     }
 
     async fn end(&mut self, recorder: &Recorder, held: &Held) {

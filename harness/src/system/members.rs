@@ -218,12 +218,17 @@ impl Members {
         u64::try_from(lag.eval(&answer).ok()?).ok()
     }
 
+    /// Whether a member has the log, as the leader sees it.
+    pub async fn has_caught_up(&self, target: &str) -> bool {
+        self.lag(target).await.is_some_and(is_enough)
+    }
+
     /// Waits until a learner has the log; returns why not, if it takes too long.
     pub async fn caught_up(&self, target: &str) -> Result<(), String> {
         let deadline = Instant::now() + self.definition.within.0;
         loop {
             let lag = self.lag(target).await;
-            if lag.is_some_and(|lag| lag <= LAG_ENOUGH) {
+            if lag.is_some_and(is_enough) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -375,6 +380,10 @@ impl Members {
             answering: BTreeSet::new(),
         })
     }
+}
+
+fn is_enough(lag: u64) -> bool {
+    lag <= LAG_ENOUGH
 }
 
 /// Why a change was not taken up.
