@@ -135,20 +135,35 @@ fn explain(plan: &Plan) -> String {
             "  {name}: {clients} clients, {pace}, checked as {model}"
         );
     }
+    let _ = write!(text, "\n{}", timetable(plan));
+    text
+}
+
+/// The faults of a plan: when each comes, for how long, and what it is.
+pub(super) fn timetable(plan: &Plan) -> comfy_table::Table {
+    use std::fmt::Write;
+    let playbook = &plan.loaded.playbook;
     let mut table = comfy_table::Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_header(["at", "for", "fault"]);
     for due in &plan.faults {
-        let fault = &playbook.faults[due.entry].fault;
-        let what = serde_json::to_string(fault).unwrap_or_default();
+        let entry = &playbook.faults[due.entry];
+        let mut what = serde_json::to_string(&entry.fault).unwrap_or_default();
+        for (key, awaited) in entry.when.conditions() {
+            let waits = if key == "after" {
+                "waits for"
+            } else {
+                "ends with"
+            };
+            let _ = write!(what, " {waits} {awaited}");
+        }
         let seconds = |span: std::time::Duration| format!("{:.1}s", span.as_secs_f64());
         table.add_row([
-            seconds(time.before.0 + due.at),
+            seconds(playbook.time.before.0 + due.at),
             seconds(due.until.saturating_sub(due.at)),
             what,
         ]);
     }
-    let _ = write!(text, "\n{table}");
-    text
+    table
 }

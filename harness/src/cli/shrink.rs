@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::playbook::timetable;
 use super::{Context, Exit, launch};
 use crate::playbook::units::{Count, Span};
+use crate::report::many;
 use crate::runner::{Plan, Progress};
 use crate::verdict::Results;
 
@@ -116,7 +118,8 @@ impl Search<'_> {
         let after = size(&failing.plan, &failing.results);
         self.context.print_text(format!(
             "before: {before}\nafter:  {after}\nit failed again in {again} of {confirmed} runs: \
-             `ordeal replay {smallest}` repeats it"
+             `ordeal replay {smallest}` repeats it\n\n{}",
+            timetable(&failing.plan)
         ))?;
         Ok(Exit::Valid)
     }
@@ -157,7 +160,10 @@ impl Search<'_> {
             let mut end = failing.plan.loaded.playbook.faults.len();
             while end > 0 {
                 let start = end.saturating_sub(chunk);
-                let what = format!("faults {} to {end} are gone", start + 1);
+                let what = match end - start {
+                    1 => format!("fault {end} is gone"),
+                    _ => format!("faults {} to {end} are gone", start + 1),
+                };
                 self.narrow(failing, &what, |failing| {
                     changed(&failing.plan, |playbook| {
                         playbook.faults.drain(start..end);
@@ -191,7 +197,7 @@ fn changed(plan: &Plan, change: impl FnOnce(&mut crate::playbook::Playbook)) -> 
 fn cut_off(failing: &Failing) -> Option<Plan> {
     let proof = Duration::from_secs_f64(failing.results.first_proof_seconds()?);
     let time = &failing.plan.loaded.playbook.time;
-    let enough = (proof + AFTER_PROOF).saturating_sub(time.before.0);
+    let enough = in_tenths(proof + AFTER_PROOF).saturating_sub(time.before.0);
     if enough + Duration::from_secs(1) >= time.during.0 + time.after.0 {
         return None;
     }
@@ -203,6 +209,11 @@ fn cut_off(failing: &Failing) -> Option<Plan> {
             .faults
             .retain(|entry| entry.when.at.iter().all(|at| at.0 < during));
     })
+}
+
+/// No longer than it is, in a number that can be read.
+fn in_tenths(span: Duration) -> Duration {
+    Duration::from_millis(span.as_millis() as u64 / 100 * 100)
 }
 
 fn lone_workload(failing: &Failing) -> Option<Plan> {
@@ -271,9 +282,10 @@ fn size(plan: &Plan, results: &Results) -> String {
         .map(|load| load.clients.on(playbook.nodes))
         .sum();
     format!(
-        "{}, {} faults, {clients} clients, {} operations",
+        "{}, {}, {}, {} operations",
         playbook.time.total(),
-        playbook.faults.len(),
+        many(playbook.faults.len(), "fault"),
+        many(clients, "client"),
         results.figures["ops"],
     )
 }

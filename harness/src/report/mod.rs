@@ -25,6 +25,8 @@ use folder::Folder;
 use summary::Summary;
 use timeline::Timeline;
 
+pub(crate) use summary::many;
+
 /// The page's file name in a run's folder.
 pub const PAGE: &str = "report.html";
 

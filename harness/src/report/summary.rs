@@ -1,5 +1,7 @@
 //! The run in a few words and figures: what every format begins with.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::axis::{count, duration_ns, duration_us, moment_ns, short};
@@ -88,7 +90,7 @@ impl Summary {
 }
 
 /// `1 fault`, `3 faults`.
-pub(super) fn many(number: usize, noun: &str) -> String {
+pub(crate) fn many(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ if noun.ends_with('y') => format!("{number} {}ies", &noun[..noun.len() - 1]),
@@ -277,14 +279,20 @@ fn terms(folder: &Folder) -> Vec<Figure> {
         .iter()
         .map(|(name, it)| format!("{name} {}", it.last))
         .collect();
+    let lasts: BTreeSet<String> = nodes.values().map(|it| it.last.to_string()).collect();
+    let note = if lasts.len() == 1 {
+        "at the end the same on every node".to_owned()
+    } else {
+        format!("at the end {}", ended.join(", "))
+    };
     vec![Figure {
         name: "Terms",
         value: format!("{first} → {max}"),
-        note: format!("at the end {}", ended.join(", ")),
+        note,
     }]
 }
 
 fn kinds(faults: &[Shown]) -> String {
-    let kinds: std::collections::BTreeSet<&str> = faults.iter().map(|f| f.kind.as_str()).collect();
+    let kinds: BTreeSet<&str> = faults.iter().map(|f| f.kind.as_str()).collect();
     kinds.into_iter().collect::<Vec<_>>().join(", ")
 }

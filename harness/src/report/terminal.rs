@@ -7,6 +7,7 @@ use super::findings::Findings;
 use super::folder::{Verdict, text};
 
 const STEPS_SHOWN: usize = 12;
+const STEPS_FIRST: usize = 4;
 
 /// Renders the summary.
 pub(super) fn render(report: &Report, color: bool) -> String {
@@ -46,8 +47,15 @@ pub(super) fn render(report: &Report, color: bool) -> String {
                 "\n{}",
                 paint(property.verdict.word(), &plain(&property.name))
             );
-            for step in steps.iter().take(STEPS_SHOWN) {
-                let _ = writeln!(out, "  · {}", plain(step));
+            let left_out = steps.len().saturating_sub(STEPS_SHOWN);
+            for (at, step) in steps.iter().enumerate() {
+                // The begin says what it is about, the end what follows from it.
+                if at == STEPS_FIRST && left_out > 0 {
+                    let _ = writeln!(out, "  · … {left_out} more: see the report");
+                }
+                if at < STEPS_FIRST || at >= STEPS_FIRST + left_out {
+                    let _ = writeln!(out, "  · {}", plain(step));
+                }
             }
         }
     }
