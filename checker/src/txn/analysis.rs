@@ -135,14 +135,8 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
     let findings = &mut analysis.findings;
     let (order, order_known) = match table.data() {
         Data::Lists => {
-            let mut later = Findings::default();
-            let (read, order) = rayon::join(
-                || append::reads(table, &writes, findings, watch),
-                || append::order(table, &writes, &mut later, watch),
-            );
-            findings.extend(later);
-            read?;
-            (order?, true)
+            append::reads(table, &writes, findings, watch)?;
+            (append::order(table, &writes, findings, watch)?, true)
         }
         Data::Registers => {
             register::reads(table, &writes, findings, watch)?;
@@ -157,12 +151,8 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         writes: &writes,
         order: &order,
     };
-    let (lost, graph) = rayon::join(
-        || witness.lost_updates(findings, watch),
-        || Graph::of(table, &writes, &order, watch),
-    );
-    lost?;
-    let graph = graph?;
+    witness.lost_updates(findings, watch)?;
+    let graph = Graph::of(table, &writes, &order, watch)?;
     let watch = watch.holding(graph.memory())?;
     // The components' numbers and stacks.
     watch.memory(COMPONENT_BYTES * graph.len())?;

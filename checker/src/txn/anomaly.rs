@@ -288,27 +288,6 @@ impl Findings {
         }
     }
 
-    /// Takes in what was found elsewhere, later.
-    pub(crate) fn extend(&mut self, later: Findings) {
-        let mut room: Vec<(Kind, usize)> = Vec::new();
-        for (kind, found) in later.counts {
-            let at = self.counts.iter().position(|(other, _)| *other == kind);
-            let at = at.unwrap_or_else(|| {
-                self.counts.push((kind, 0));
-                self.counts.len() - 1
-            });
-            room.push((kind, KEPT.saturating_sub(self.counts[at].1)));
-            self.counts[at].1 += found;
-        }
-        for anomaly in later.kept {
-            let room = room.iter_mut().find(|(kind, _)| *kind == anomaly.kind);
-            if let Some((_, room @ 1..)) = room {
-                *room -= 1;
-                self.kept.push(anomaly);
-            }
-        }
-    }
-
     /// How often each kind was found, in the order of the kinds.
     pub fn counts(&self) -> Vec<(Kind, usize)> {
         let mut counts = self.counts.clone();
