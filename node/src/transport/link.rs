@@ -69,8 +69,7 @@ pub(crate) async fn keep(
                     }
                     let error = run(stream, &outbox).await;
                     outbox.disconnected();
-                    inner.abandon(peer);
-                    inner.receiver.unreachable(peer);
+                    inner.lost(peer);
                     error
                 }
                 Err(error) => error,

@@ -73,11 +73,15 @@ pub(crate) struct Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         let mut peers = self.inner.peers.write();
-        if let Some(peer) = peers.get_mut(&self.id) {
-            peer.calls -= 1;
-            if peer.calls == 0 && peer.named.is_none() {
-                peers.remove(&self.id);
-            }
+        let Some(peer) = peers.get_mut(&self.id) else {
+            return;
+        };
+        peer.calls -= 1;
+        if peer.calls == 0 && peer.named.is_none() {
+            peers.remove(&self.id);
+            drop(peers);
+            // Its connections' tasks, which say so else, are ended.
+            self.inner.lost(self.id);
         }
     }
 }
@@ -115,6 +119,9 @@ impl Inner {
             if peer.named.as_ref() != named {
                 let told = *peer.told.borrow();
                 *peer = self.call(*id, named.cloned(), told, peer.calls);
+                let (inner, id) = (Arc::clone(self), *id);
+                // Not from here: the caller may hold what the receiver needs.
+                self.runtime.spawn(async move { inner.lost(id) });
             }
         }
         for (&id, address) in addresses {
@@ -122,6 +129,12 @@ impl Inner {
                 peers.insert(id, self.call(id, Some(address.clone()), None, 0));
             }
         }
+    }
+
+    /// What was on its way to a peer is lost.
+    pub(crate) fn lost(&self, peer: NodeId) {
+        self.abandon(peer);
+        self.receiver.unreachable(peer);
     }
 
     fn call(
