@@ -187,18 +187,30 @@ impl Operator {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, OperatorError> {
-        let (status, value) = self.send(host, method, path, body).await?;
-        if (200..300).contains(&status) {
-            return Ok(value);
+        accepted(host, self.send(host, method, path, body).await?)
+    }
+
+    /// Like [`Operator::ask`], of the leader of a group. While leadership changes hands a node says
+    /// that nothing happened, and then the next leader is asked.
+    async fn ask_leader(
+        &self,
+        survey: &Survey,
+        group: u64,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, OperatorError> {
+        let begin = Instant::now();
+        let mut leader = self.leader_host(survey, group).await?;
+        loop {
+            let answer = self.send(leader, Method::POST, path, Some(body)).await?;
+            let (status, value) = &answer;
+            let passes = matches!(status, 421 | 503) && value["error"]["definite"] == true;
+            if !passes || begin.elapsed() > ELECTION_TIMEOUT {
+                return accepted(leader, answer);
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+            leader = self.leader_host(&self.survey().await, group).await?;
         }
-        let error = &value["error"];
-        let message = error["message"].as_str().map(str::to_owned);
-        Err(OperatorError::Refused {
-            node: host.name.clone(),
-            message: message.unwrap_or_else(|| format!("HTTP {status}: {value}")),
-            // What does not say that it did not happen may have happened.
-            definite: error["definite"].as_bool().unwrap_or(false),
-        })
     }
 
     /// Who leads a group; between two leaders the next one is waited for.
@@ -223,10 +235,8 @@ impl Operator {
         wanted: &Configuration,
     ) -> Result<Done, OperatorError> {
         let begin = Instant::now();
-        let leader = self.leader_host(survey, group).await?;
         let body = json!({"changes": changes, "group": group});
-        self.ask(leader, Method::POST, "/members", Some(&body))
-            .await?;
+        self.ask_leader(survey, group, "/members", &body).await?;
         let in_force = |seen: &Group| {
             seen.configuration.voters == wanted.voters
                 && seen.configuration.outgoing.is_empty()
@@ -254,10 +264,8 @@ impl Operator {
         to: u64,
     ) -> Result<Done, OperatorError> {
         let begin = Instant::now();
-        let leader = self.leader_host(survey, group).await?;
         let body = json!({"to": to, "group": group});
-        self.ask(leader, Method::POST, "/transfer", Some(&body))
-            .await?;
+        self.ask_leader(survey, group, "/transfer", &body).await?;
         let what = format!("{} to lead group {group}", self.name(to));
         self.wait(group, begin, &what, |seen| seen.leader == Some(to))
             .await
@@ -300,6 +308,21 @@ impl Operator {
             progress.lag.max(1)
         })
     }
+}
+
+/// What a node answered, if that means success.
+fn accepted(host: &Host, (status, value): (u16, Value)) -> Result<Value, OperatorError> {
+    if (200..300).contains(&status) {
+        return Ok(value);
+    }
+    let error = &value["error"];
+    let message = error["message"].as_str().map(str::to_owned);
+    Err(OperatorError::Refused {
+        node: host.name.clone(),
+        message: message.unwrap_or_else(|| format!("HTTP {status}: {value}")),
+        // What does not say that it did not happen may have happened.
+        definite: error["definite"].as_bool().unwrap_or(false),
+    })
 }
 
 /// What came of a change.
