@@ -8,7 +8,8 @@
 #     qdisc DEVICE        remove the traffic shaping of a device
 #     remove FILE         remove a file of ours
 #     mount KIND DEVICE PLACE     mount a file system again
-#     clock UPTIME NOW NTP        set the clock to what it would show (both in milliseconds)
+#     clock UPTIME NOW SERVICE...     set the clock to what it would show (both in milliseconds),
+#                                 and start what keeps it right
 # A fault's ID is TAG-NUMBER, where TAG is one harness. `heal` carries such a file out, checks that
 # it worked, and removes it only then. The watchdog heals all of a TAG when the harness of that TAG
 # has not been heard of for a while; it counts its own seconds, because clocks may be under attack.
@@ -96,11 +97,12 @@ undo_mount() { # "KIND DEVICE PLACE"
     mountpoint -q "$3" || mount -t "$1" "$2" "$3"
 }
 
-undo_clock() { # "UPTIME NOW NTP"
+undo_clock() { # "UPTIME NOW SERVICE..."
     set -- $1
     right=$(($2 + $(uptime_ms) - $1))
     set_clock "$right" || return 1
-    [ "$3" != yes ] || timedatectl set-ntp true
+    shift 2
+    [ $# = 0 ] || systemctl start "$@"
 }
 
 # ---- what several verbs need
@@ -359,9 +361,12 @@ damage) # ID PIDFILE FILES HOW PER_MILLE BYTES
 clock) # ID MILLISECONDS
     id=$1
     can clock
-    ntp=$(timedatectl show -p NTP --value 2>/dev/null)
-    note "clock $(uptime_ms) $(now_ms) ${ntp:-no}"
-    [ "$ntp" != yes ] || timedatectl set-ntp false || exit 1
+    # What sets the clock right is stopped, not disabled as `timedatectl` would: a reboot brings it back.
+    services=$(systemctl list-units --plain --no-legend --state=active chrony.service chronyd.service \
+        systemd-timesyncd.service ntpsec.service ntp.service ntpd.service openntpd.service 2>/dev/null | cut -d' ' -f1)
+    note "clock $(uptime_ms) $(now_ms) $(echo $services)"
+    # shellcheck disable=SC2086  # a list of names
+    [ -z "$services" ] || systemctl stop $services || fail "what keeps the clock right cannot be stopped"
     set_clock $(($(now_ms) + $2)) || fail "the clock does not show what it was set to"
     ;;
 probe) # ADDRESS...: prints the addresses that still answer
