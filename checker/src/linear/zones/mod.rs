@@ -27,10 +27,14 @@
 //! Operations of unknown outcome: a value nobody saw may as well not have been written, so its
 //! writer is dropped; a value that was seen was written, and its writer never returned.
 
-use hashbrown::HashMap;
+mod slots;
+mod violation;
+
+pub(crate) use violation::Violation;
 
 use super::budget::{Meter, Spent};
 use crate::model::register::{Action, NEVER, Operation};
+use slots::Slots;
 
 /// What zones can say.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,145 +49,9 @@ pub(crate) enum Outcome {
     Spent(Spent),
 }
 
-impl From<Violation> for Outcome {
-    fn from(violation: Violation) -> Self {
-        Outcome::Invalid(violation)
-    }
-}
-
-/// Why the zones clash.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Violation {
-    /// Nobody wrote what this operation saw.
-    NeverWritten {
-        /// Who saw it.
-        observer: u32,
-    },
-    /// Both replaced the same value, which was written once.
-    ReplacedTwice {
-        /// The two.
-        cas: [u32; 2],
-    },
-    /// Each `cas` needs what the next one wrote.
-    Circle {
-        /// One of them.
-        cas: u32,
-    },
-    /// Within one block: the later link returned before the earlier was invoked.
-    Backwards {
-        /// The link that must come first.
-        earlier: u32,
-        /// The link that must come after, and was over before.
-        later: u32,
-    },
-    /// Two blocks must each precede the other.
-    Clash {
-        /// Least return and greatest invocation of one, as operations.
-        first: [u32; 2],
-        /// And of the other.
-        second: [u32; 2],
-    },
-}
-
-impl Violation {
-    /// The operations that clash.
-    pub(crate) fn involved(&self) -> Vec<u32> {
-        let all = match *self {
-            Violation::NeverWritten { observer } => vec![observer],
-            Violation::ReplacedTwice { cas } => cas.to_vec(),
-            Violation::Circle { cas } => vec![cas],
-            Violation::Backwards { earlier, later } => vec![earlier, later],
-            Violation::Clash { first, second } => [first, second].concat(),
-        };
-        all.into_iter().filter(|&it| it != NONE).collect()
-    }
-}
-
 const NONE: u32 = u32::MAX;
 /// The writer of the initial value.
 const INITIAL: u32 = u32::MAX - 1;
-
-/// Where each value's facts stand: dense when the values are, hashed otherwise.
-enum Slots {
-    Dense { low: u32, low_len: u32, high: u32 },
-    Hashed(HashMap<u32, u32, foldhash::fast::FixedState>),
-}
-
-impl Slots {
-    /// Slots for all values that are seen or written.
-    fn new(operations: &[Operation], initial: u32) -> (Self, usize) {
-        // Small integers have the top bit set, all other ids have not: two ranges.
-        const TOP: u32 = 1 << 31;
-        let mut ranges = [(u32::MAX, 0u32); 2];
-        let mut take = |value: u32| {
-            let range = &mut ranges[usize::from(value & TOP != 0)];
-            *range = (range.0.min(value), range.1.max(value));
-        };
-        take(initial);
-        for operation in operations {
-            match operation.action {
-                Action::Read(value) | Action::Write(value) | Action::Differs(value) => take(value),
-                Action::Cas(old, new) => {
-                    take(old);
-                    take(new);
-                }
-            }
-        }
-        let len = |(low, high): (u32, u32)| {
-            if low > high {
-                0
-            } else {
-                (high - low) as usize + 1
-            }
-        };
-        let total = len(ranges[0]) + len(ranges[1]);
-        if total <= operations.len() * 4 + 1024 {
-            let slots = Slots::Dense {
-                low: ranges[0].0,
-                low_len: len(ranges[0]) as u32,
-                high: ranges[1].0,
-            };
-            return (slots, total);
-        }
-        let mut map = HashMap::default();
-        let mut take = |value: u32| {
-            let next = map.len() as u32;
-            map.entry(value).or_insert(next);
-        };
-        take(initial);
-        for operation in operations {
-            match operation.action {
-                Action::Read(value) | Action::Write(value) | Action::Differs(value) => take(value),
-                Action::Cas(old, new) => {
-                    take(old);
-                    take(new);
-                }
-            }
-        }
-        let total = map.len();
-        (Slots::Hashed(map), total)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        match self {
-            Slots::Dense { .. } => 0,
-            Slots::Hashed(map) => map.capacity() * 9,
-        }
-    }
-
-    fn of(&self, value: u32) -> usize {
-        match self {
-            Slots::Dense { low, low_len, high } => {
-                if value >> 31 == 0 {
-                    (value - low) as usize
-                } else {
-                    (value - high + low_len) as usize
-                }
-            }
-            Slots::Hashed(map) => map[&value] as usize,
-        }
-    }
-}
 
 /// What is known of one value.
 #[derive(Clone, Copy)]
@@ -324,23 +192,6 @@ impl<'a> Zones<'a> {
         Ok(())
     }
 
-    /// A violation when the value was there but once.
-    fn replaced_twice(&self, old: u32, first: u32, second: u32) -> Outcome {
-        let writes = |action| matches!(action, Action::Write(v) | Action::Cas(_, v) if v == old);
-        let times_written = self
-            .operations
-            .iter()
-            .filter(|it| writes(it.action))
-            .count();
-        let starts = usize::from(self.slots.of(old) == self.initial);
-        if times_written + starts > 1 {
-            return Outcome::NotUnique;
-        }
-        Outcome::Invalid(Violation::ReplacedTwice {
-            cas: [first, second],
-        })
-    }
-
     /// A `cas` of unknown outcome happened when what it left was seen, and then it saw in turn.
     fn unknown_cas_happened(&mut self, unknown: &[u32]) -> Result<(), Outcome> {
         let mut waiting: Vec<u32> = unknown.to_vec();
@@ -476,54 +327,6 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn backwards(&self, invoke_plus_one: u32, ret: u32) -> Violation {
-        Violation::Backwards {
-            earlier: self.invoked_at(invoke_plus_one - 1),
-            later: self.returned_at(ret),
-        }
-    }
-
-    fn invoked_at(&self, row: u32) -> u32 {
-        self.operations.partition_point(|it| it.invoke < row) as u32
-    }
-
-    fn returned_at(&self, row: u32) -> u32 {
-        let found = self.operations.iter().position(|it| it.ret == row);
-        found.expect("a zone's end is an operation's return") as u32
-    }
-
-    fn circle(&self) -> Violation {
-        // Mark what the chains reach; some cas is left over.
-        let mut reached = vec![false; self.operations.len()];
-        let mut walk = |mut slot: usize| {
-            while self.clusters[slot].next != NONE {
-                let next = self.clusters[slot].next as usize;
-                reached[next] = true;
-                let Action::Cas(_, new) = self.operations[next].action else {
-                    return;
-                };
-                slot = self.slots.of(new);
-            }
-        };
-        walk(self.initial);
-        for operation in self.operations {
-            if let Action::Write(value) = operation.action {
-                walk(self.slots.of(value));
-            }
-        }
-        let left = self
-            .operations
-            .iter()
-            .enumerate()
-            .find(|(number, it)| match it.action {
-                Action::Cas(_, new) => !reached[*number] && self.happened(it, new),
-                _ => false,
-            });
-        Violation::Circle {
-            cas: left.expect("fewer were linked than happened").0 as u32,
-        }
-    }
-
     fn sweep(&self, mut zones: Vec<Zone>) -> Result<Vec<Zone>, Violation> {
         zones.sort_unstable_by_key(Zone::lower);
         let mut forward: Option<&Zone> = None;
@@ -591,19 +394,5 @@ impl<'a> Zones<'a> {
             }
         }
         order
-    }
-
-    fn clash(&self, first: &Zone, second: &Zone) -> Violation {
-        let ends = |zone: &Zone| {
-            let returned = match zone.least_return.checked_sub(1) {
-                Some(row) => self.returned_at(row),
-                None => NONE,
-            };
-            [returned, self.invoked_at(zone.greatest_invoke - 1)]
-        };
-        Violation::Clash {
-            first: ends(first),
-            second: ends(second),
-        }
     }
 }
