@@ -7,7 +7,7 @@ use super::budget::Purse;
 use super::rounds::Culprits;
 use super::shrink;
 use super::space::{Space, Timed};
-use crate::history::{Call, Calls, History, Op, Outcome};
+use crate::history::{Call, Calls, History, Op, Outcome, Process};
 use crate::model::register::NEVER;
 
 /// What is known of a violation.
@@ -27,7 +27,8 @@ struct Partial {
     stuck: u32,
 }
 
-/// Of a part that could not be made small, so many operations are told, the last ones.
+/// Of a part that could not be made small, so many lines are told, the last ones. One that is larger has
+/// too many orders to look at.
 const TOLD_MAX: usize = 64;
 
 /// At most this many orders are shown, and looked at.
@@ -61,6 +62,8 @@ pub(crate) fn explain(
         .iter()
         .map(|it| Told::new(history, calls, it))
         .collect();
+    let mut rows: Vec<usize> = told.iter().flat_map(|it| it.rows.iter().copied()).collect();
+    rows.sort_unstable();
 
     let mut words = vec![match told.len() {
         1 => "This operation is illegal by itself, whatever else happened:".to_owned(),
@@ -68,13 +71,15 @@ pub(crate) fn explain(
             "These {many} operations cannot be put in any legal order, whatever else happened:"
         ),
     }];
-    if let Some(more) = told.len().checked_sub(TOLD_MAX).filter(|&more| more > 0) {
+    let lines = lines(&told, &rows);
+    let (earlier, shown) = lines.split_at(lines.len().saturating_sub(TOLD_MAX));
+    if !earlier.is_empty() {
+        let more: usize = earlier.iter().map(|line| line.times).sum();
         words.push(format!(
             "… {more} earlier ones: the budget ended before they could be left out"
         ));
     }
-    let first = told.len().saturating_sub(TOLD_MAX);
-    words.extend(told[first..].iter().map(|it| it.sentence.clone()));
+    words.extend(shown.iter().map(Line::sentence));
     if let Culprits::Alone(contradiction) = culprits {
         if !contradiction.about.is_empty() {
             words.push(format!(
@@ -112,8 +117,6 @@ pub(crate) fn explain(
         "partial_linearizations": partials.iter().map(partial_data).collect::<Vec<_>>(),
         "confirmed_by_second_engine": confirmed,
     });
-    let mut rows: Vec<usize> = told.iter().flat_map(|it| it.rows.iter().copied()).collect();
-    rows.sort_unstable();
     let counterexample = rows.into_iter().map(|row| history.op(row)).collect();
     Explained {
         counterexample,
@@ -127,9 +130,71 @@ struct Told {
     /// Index of the invocation in the recording: the operation's name in the data.
     index: u64,
     rows: Vec<usize>,
+    process: Process,
     short: String,
-    sentence: String,
+    span: Span,
     weakened: bool,
+}
+
+/// When an operation was open, by the indices of its ops.
+#[derive(Clone, Copy, PartialEq)]
+enum Span {
+    Ended(u64),
+    Unknown(u64),
+    Never,
+}
+
+/// Operations as they are told in one line: what one process did again and again with the same answer,
+/// and nothing else that is told began or ended in between.
+struct Line<'a> {
+    first: &'a Told,
+    last: &'a Told,
+    times: usize,
+}
+
+/// The lines that tell the operations, which are in order of time, as the rows of all of them are.
+fn lines<'a>(told: &'a [Told], rows: &[usize]) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    for it in told {
+        match lines.last_mut() {
+            Some(line) if line.last.is_repeated_by(it, rows) => {
+                (line.last, line.times) = (it, line.times + 1);
+            }
+            _ => lines.push(Line {
+                first: it,
+                last: it,
+                times: 1,
+            }),
+        }
+    }
+    lines
+}
+
+impl Line<'_> {
+    fn sentence(&self) -> String {
+        let Told {
+            index,
+            process,
+            short,
+            weakened,
+            ..
+        } = self.first;
+        let times = match self.times {
+            1 => String::new(),
+            times => format!(", {times} times"),
+        };
+        let span = match self.last.span {
+            Span::Ended(at) => format!("from op {index} to op {at}"),
+            Span::Unknown(at) => format!("invoked at op {index}, unknown since op {at}"),
+            Span::Never => format!("invoked at op {index}, never completed"),
+        };
+        let note = if *weakened {
+            "; let it take effect at any time since then, or never"
+        } else {
+            ""
+        };
+        format!("process {process}: {short}{times}, {span}{note}")
+    }
 }
 
 impl Told {
@@ -156,31 +221,33 @@ impl Told {
             _ if invoke.value.is_null() => invoke.f.clone(),
             _ => format!("{} {argument}", invoke.f),
         };
-        let span = match (outcome, completion) {
-            (Outcome::Info, Some(row)) => {
-                format!(
-                    "invoked at op {}, unknown since op {}",
-                    invoke.index,
-                    history.index(row)
-                )
-            }
-            (_, Some(row)) => format!("from op {} to op {}", invoke.index, history.index(row)),
-            (_, None) => format!("invoked at op {}, never completed", invoke.index),
-        };
-        let note = if weakened {
-            "; let it take effect at any time since then, or never"
-        } else {
-            ""
+        let span = match completion.map(|row| history.index(row)) {
+            Some(at) if outcome == Outcome::Info => Span::Unknown(at),
+            Some(at) => Span::Ended(at),
+            None => Span::Never,
         };
         Told {
             index: invoke.index,
             rows: std::iter::once(call.invoke as usize)
                 .chain(completion)
                 .collect(),
-            sentence: format!("process {}: {short}, {span}{note}", invoke.process),
+            process: invoke.process,
             short,
+            span,
             weakened,
         }
+    }
+
+    /// Whether the other tells the same again, right after this one among the rows of all.
+    fn is_repeated_by(&self, other: &Told, rows: &[usize]) -> bool {
+        let ended = |it: &Told| matches!(it.span, Span::Ended(_)) && !it.weakened;
+        let (Some(&end), begin) = (self.rows.last(), other.rows[0]) else {
+            return false;
+        };
+        (self.process, &self.short) == (other.process, &other.short)
+            && ended(self)
+            && ended(other)
+            && rows.partition_point(|&row| row <= end) == rows.partition_point(|&row| row < begin)
     }
 
     fn data(&self) -> Value {
@@ -271,4 +338,43 @@ fn longest(space: &mut impl Space, operations: &[Timed]) -> Vec<Partial> {
     });
     found.truncate(SHOWN);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::text;
+    use crate::{Model, Options, check};
+
+    fn told(model: Model, lines: &str) -> Vec<String> {
+        let history = text::read(lines.as_bytes(), false).expect("it is well-formed");
+        check(&history, &Options::new(model)).explanation
+    }
+
+    #[test]
+    fn what_one_process_repeats_is_told_in_one_line_unless_others_come_between() {
+        let add = "0 :invoke :add 1\n 0 :ok :add 1\n";
+        let read = "1 :invoke :read nil\n 1 :ok :read 3\n";
+        let words = told(Model::Counter, &(add.repeat(4) + read));
+        assert_eq!(
+            words[1..3],
+            [
+                "process 0: add 1, 4 times, from op 0 to op 7",
+                "process 1: read → 3, from op 8 to op 9"
+            ]
+        );
+        let begun = "2 :invoke :add 1\n";
+        let ended = "2 :ok :add 1\n";
+        let words = told(
+            Model::Counter,
+            &[begun, add, add, ended, add, read].concat(),
+        );
+        assert_eq!(
+            words[1..4],
+            [
+                "process 2: add 1, from op 0 to op 5",
+                "process 0: add 1, 2 times, from op 1 to op 4",
+                "process 0: add 1, from op 6 to op 7",
+            ]
+        );
+    }
 }
