@@ -36,30 +36,14 @@ use object::Object;
 use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
-use structure::Outcome;
+use structure::{Outcome, Structured};
 
 /// Checks the linearizable model that the options name.
 pub(crate) fn check(history: &History, options: &Options) -> Report {
     let initial = &options.initial;
-    let queue = |discipline| {
-        let decide = |object: &Object<_>, _: &mut Meter<'_>| {
-            structure::queues::check(discipline, &object.operations, &object.classes)
-        };
-        check_structured(
-            &sequence::Queue(discipline),
-            history,
-            options,
-            decide,
-            whole,
-        )
-    };
+    let queue = |discipline| check_structured(&sequence::Queue(discipline), history, options);
     match options.model {
-        Model::Kv => {
-            let decide = |object: &Object<_>, meter: &mut Meter<'_>| {
-                structure::text::check(&object.operations, &object.classes, meter)
-            };
-            check_structured(&kv::Kv, history, options, decide, whole)
-        }
+        Model::Kv => check_structured(&kv::Kv, history, options),
         Model::MultiRegister => {
             let model = multi_register::MultiRegister {
                 initial: initial.clone(),
@@ -70,25 +54,10 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
             };
             check_objects(&model, history, &together)
         }
-        Model::Set => {
-            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
-                structure::set::check(&object.operations, &object.classes)
-            };
-            check_structured(
-                &aggregate::Set,
-                history,
-                options,
-                decide,
-                structure::set::narrow,
-            )
-        }
+        Model::Set => check_structured(&aggregate::Set, history, options),
         Model::Counter => {
             let initial = initial.as_i64().unwrap_or(0);
-            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
-                structure::counter::check(initial, &object.operations, &object.classes)
-            };
-            let model = aggregate::Counter { initial };
-            check_structured(&model, history, options, decide, whole)
+            check_structured(&aggregate::Counter { initial }, history, options)
         }
         Model::Queue => queue(Discipline::Queue),
         Model::Stack => queue(Discipline::Stack),
@@ -96,25 +65,9 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
         Model::Mutex => check_objects(&lock::Lock { owned: false }, history, options),
         Model::Lock => check_objects(&lock::Lock { owned: true }, history, options),
         Model::Lease => check_objects(&lock::Lease, history, options),
-        Model::AppendLog => {
-            let decide = |object: &Object<_>, _: &mut Meter<'_>| {
-                structure::log::check(&object.operations, &object.classes)
-            };
-            check_structured(
-                &sequence::Log,
-                history,
-                options,
-                decide,
-                structure::log::narrow,
-            )
-        }
+        Model::AppendLog => check_structured(&sequence::Log, history, options),
         _ => check_registers(history, options),
     }
-}
-
-/// The operation, whatever a contradiction is about.
-fn whole<Op: Clone>(op: &Op, _about: &[String]) -> Op {
-    op.clone()
 }
 
 fn check_registers(history: &History, options: &Options) -> Report {
@@ -159,19 +112,26 @@ fn check_registers(history: &History, options: &Options) -> Report {
     })
 }
 
-/// Checks objects of any specification.
+/// Checks objects of any specification, by search.
 pub(crate) fn check_objects<M: Specification>(
     model: &M,
     history: &History,
     options: &Options,
 ) -> Report {
-    let decide = |_: &Object<M::Op>, _: &mut Meter<'_>| Outcome::Undecided;
-    check_structured(model, history, options, decide, whole)
+    let undecided = |_: &Object<M::Op>, _: &mut Meter<'_>| Outcome::Undecided;
+    check_each(model, history, options, undecided, |op, _| op.clone())
 }
 
-/// Checks objects by search, unless their structure decides them. `narrow` makes of an operation what
-/// it says of what a contradiction is about.
-fn check_structured<M: Specification>(
+/// Checks objects by search, unless their structure decides them.
+fn check_structured<M: Structured>(model: &M, history: &History, options: &Options) -> Report {
+    let decide = |object: &Object<M::Op>, meter: &mut Meter<'_>| model.decide(object, meter);
+    check_each(model, history, options, decide, |op, about| {
+        model.narrow(op, about)
+    })
+}
+
+/// Checks objects, each by `decide` first.
+fn check_each<M: Specification>(
     model: &M,
     history: &History,
     options: &Options,

@@ -4,12 +4,20 @@
 //! what may have been taken away, and at most all that may have been added. An answer beyond these
 //! bounds is illegal by itself. Within them it takes a search.
 
-use super::{Contradiction, Outcome};
+use super::{Contradiction, Outcome, Structured};
+use crate::linear::budget::Meter;
+use crate::linear::object::Object;
 use crate::linear::space::Timed;
-use crate::model::aggregate::CounterOp;
+use crate::model::aggregate::{Counter, CounterOp};
+
+impl Structured for Counter {
+    fn decide(&self, object: &Object<CounterOp>, _: &mut Meter<'_>) -> Outcome {
+        check(self.initial, &object.operations, &object.classes)
+    }
+}
 
 /// Looks for an answer that is out of bounds.
-pub(crate) fn check(initial: i64, operations: &[Timed], classes: &[CounterOp]) -> Outcome {
+fn check(initial: i64, operations: &[Timed], classes: &[CounterOp]) -> Outcome {
     let by = |it: &Timed| match classes[it.class as usize] {
         CounterOp::Add(by, _) => i128::from(by),
         CounterOp::Read(_) => 0,

@@ -9,24 +9,45 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::{Contradiction, Gaps, Outcome, keeps_to_time};
+use super::{Contradiction, Gaps, Outcome, Structured, keeps_to_time};
+use crate::linear::budget::Meter;
+use crate::linear::object::Object;
 use crate::linear::space::Timed;
-use crate::model::sequence::LogOp;
+use crate::model::sequence::{self, LogOp};
 
-/// Decides a log whose operations are sorted by invocation.
-pub(crate) fn check(operations: &[Timed], classes: &[LogOp]) -> Outcome {
-    let mut log = Log::new(operations, classes);
-    let decided = log
-        .stand()
-        .and_then(|()| log.fill())
-        .and_then(|guessed| match log.row() {
-            Err(_) if guessed => Err(Outcome::Undecided),
-            result => result.map_err(Outcome::Invalid),
-        });
-    match decided {
-        Ok(order) if log.allows(&order) => Outcome::Valid(order),
-        Ok(_) => Outcome::Undecided,
-        Err(outcome) => outcome,
+impl Structured for sequence::Log {
+    fn decide(&self, object: &Object<LogOp>, _: &mut Meter<'_>) -> Outcome {
+        let mut log = Log::new(&object.operations, &object.classes);
+        let decided = log
+            .stand()
+            .and_then(|()| log.fill())
+            .and_then(|guessed| match log.row() {
+                Err(_) if guessed => Err(Outcome::Undecided),
+                result => result.map_err(Outcome::Invalid),
+            });
+        match decided {
+            Ok(order) if log.allows(&order) => Outcome::Valid(order),
+            Ok(_) => Outcome::Undecided,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The values that it is about stand in their order.
+    fn narrow(&self, op: &LogOp, about: &[String]) -> LogOp {
+        let place = |value: &Value| {
+            let text = value.to_string();
+            about.iter().position(|it| *it == text)
+        };
+        match op {
+            LogOp::Read(seen) => {
+                let within = seen.iter().filter(|it| place(it).is_some());
+                LogOp::Read(within.cloned().collect())
+            }
+            LogOp::Append(value, told) => {
+                let at = told.and_then(|_| place(value)).map(|at| at as u64);
+                LogOp::Append(value.clone(), at)
+            }
+        }
     }
 }
 
@@ -283,22 +304,4 @@ fn because(operations: Vec<u32>, why: &str) -> Outcome {
         why: Some(why.to_owned()),
         ..Contradiction::default()
     })
-}
-
-/// The operation, as far as it is about these values, which stand in this order.
-pub(crate) fn narrow(op: &LogOp, about: &[String]) -> LogOp {
-    let place = |value: &Value| {
-        let text = value.to_string();
-        about.iter().position(|it| *it == text)
-    };
-    match op {
-        LogOp::Read(seen) => {
-            let within = seen.iter().filter(|it| place(it).is_some());
-            LogOp::Read(within.cloned().collect())
-        }
-        LogOp::Append(value, told) => {
-            let at = told.and_then(|_| place(value)).map(|at| at as u64);
-            LogOp::Append(value.clone(), at)
-        }
-    }
 }

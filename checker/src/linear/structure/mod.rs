@@ -8,15 +8,29 @@
 //! Between two neighbouring ends of operations (invocations, returns) nothing is bound in time: such a
 //! *gap* is a moment, and an operation takes effect in one of the gaps from its first to its last.
 
-pub(crate) mod counter;
-pub(crate) mod log;
-pub(crate) mod queues;
-pub(crate) mod set;
+mod counter;
+mod log;
+mod queues;
+mod set;
 mod stack;
-pub(crate) mod text;
+mod text;
 
+use super::budget::Meter;
+use super::object::Object;
 use super::space::Timed;
+use crate::model::Specification;
 use crate::model::register::NEVER;
+
+/// A specification whose objects can be decided by their structure.
+pub(crate) trait Structured: Specification {
+    /// Decides an object, if its structure does.
+    fn decide(&self, object: &Object<Self::Op>, meter: &mut Meter<'_>) -> Outcome;
+
+    /// What an operation says of that which a contradiction is about.
+    fn narrow(&self, op: &Self::Op, _about: &[String]) -> Self::Op {
+        op.clone()
+    }
+}
 
 /// What can be told without a search.
 #[derive(Debug, PartialEq, Eq)]

@@ -29,9 +29,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::{Contradiction, Gaps, NO_GAP, Outcome, Taboo, keeps_to_time, least, stack};
+use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured, Taboo, keeps_to_time, least, stack};
+use crate::linear::budget::Meter;
+use crate::linear::object::Object;
 use crate::linear::space::Timed;
-use crate::model::sequence::{Discipline, QueueOp, Taken, precedes};
+use crate::model::sequence::{Discipline, Queue, QueueOp, Taken, precedes};
 
 /// An element's two operations, and the gaps in which they take effect.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +54,14 @@ impl Element<'_> {
 /// Steps that making a contradiction small may take.
 const LOOKS_MAX: usize = 2_000_000;
 
+impl Structured for Queue {
+    fn decide(&self, object: &Object<QueueOp>, _: &mut Meter<'_>) -> Outcome {
+        check(self.0, &object.operations, &object.classes)
+    }
+}
+
 /// Decides a container whose operations are sorted by invocation.
-pub(crate) fn check(discipline: Discipline, operations: &[Timed], classes: &[QueueOp]) -> Outcome {
+fn check(discipline: Discipline, operations: &[Timed], classes: &[QueueOp]) -> Outcome {
     let container = Container {
         discipline,
         operations,

@@ -17,9 +17,11 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{Contradiction, Gaps, NO_GAP, Outcome};
+use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured};
+use crate::linear::budget::Meter;
+use crate::linear::object::Object;
 use crate::linear::space::Timed;
-use crate::model::aggregate::SetOp;
+use crate::model::aggregate::{Set, SetOp};
 
 /// In place of an operation.
 const NOBODY: u32 = u32::MAX;
@@ -62,21 +64,33 @@ struct Member<'a> {
     arrival: u32,
 }
 
-/// Decides a set whose operations are sorted by invocation.
-pub(crate) fn check(operations: &[Timed], classes: &[SetOp]) -> Outcome {
-    if classes.iter().any(|it| matches!(it, SetOp::Remove(..))) {
-        return Outcome::Undecided;
+impl Structured for Set {
+    fn decide(&self, object: &Object<SetOp>, _: &mut Meter<'_>) -> Outcome {
+        let (operations, classes) = (&object.operations, &object.classes);
+        if classes.iter().any(|it| matches!(it, SetOp::Remove(..))) {
+            return Outcome::Undecided;
+        }
+        let gaps = Gaps::new(operations);
+        let decided = Members::new(operations, classes, &gaps).and_then(|mut members| {
+            members.rank()?;
+            members.place()?;
+            Ok(members.write_out())
+        });
+        match decided {
+            Ok(order) if replay(operations, classes, &order) => Outcome::Valid(order),
+            Ok(_) => Outcome::Undecided,
+            Err(contradiction) => Outcome::Invalid(contradiction),
+        }
     }
-    let gaps = Gaps::new(operations);
-    let decided = Members::new(operations, classes, &gaps).and_then(|mut members| {
-        members.rank()?;
-        members.place()?;
-        Ok(members.write_out())
-    });
-    match decided {
-        Ok(order) if replay(operations, classes, &order) => Outcome::Valid(order),
-        Ok(_) => Outcome::Undecided,
-        Err(contradiction) => Outcome::Invalid(contradiction),
+
+    fn narrow(&self, op: &SetOp, about: &[String]) -> SetOp {
+        match op {
+            SetOp::Read(members) => {
+                let within = members.iter().filter(|it| about.contains(it));
+                SetOp::Read(within.cloned().collect())
+            }
+            other => other.clone(),
+        }
     }
 }
 
@@ -421,15 +435,4 @@ fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
                 SetOp::Remove(..) => false,
             },
         )
-}
-
-/// The operation, as far as it is about these members.
-pub(crate) fn narrow(op: &SetOp, about: &[String]) -> SetOp {
-    match op {
-        SetOp::Read(members) => {
-            let within = members.iter().filter(|it| about.contains(it));
-            SetOp::Read(within.cloned().collect())
-        }
-        other => other.clone(),
-    }
 }

@@ -9,26 +9,28 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{Contradiction, Outcome, keeps_to_time};
+use super::{Contradiction, Outcome, Structured, keeps_to_time};
 use crate::linear::budget::Meter;
+use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::linear::zones;
-use crate::model::kv::Op;
+use crate::model::kv::{Kv, Op};
 use crate::model::register::{Action, Operation};
 
-/// Decides a string whose operations are sorted by invocation.
-pub(crate) fn check(operations: &[Timed], classes: &[Op], meter: &mut Meter<'_>) -> Outcome {
-    let mut strings = Strings::new(operations, classes);
-    let registers = match strings.registers() {
-        Ok(registers) => registers,
-        Err(outcome) => return outcome,
-    };
-    match zones::check(&registers, EMPTY, true, meter) {
-        zones::Outcome::Valid(Some(order)) if strings.allow(&order) => Outcome::Valid(order),
-        zones::Outcome::Invalid(violation) => {
-            strings.contradiction(&registers, &violation.involved())
+impl Structured for Kv {
+    fn decide(&self, object: &Object<Op>, meter: &mut Meter<'_>) -> Outcome {
+        let mut strings = Strings::new(&object.operations, &object.classes);
+        let registers = match strings.registers() {
+            Ok(registers) => registers,
+            Err(outcome) => return outcome,
+        };
+        match zones::check(&registers, EMPTY, true, meter) {
+            zones::Outcome::Valid(Some(order)) if strings.allow(&order) => Outcome::Valid(order),
+            zones::Outcome::Invalid(violation) => {
+                strings.contradiction(&registers, &violation.involved())
+            }
+            _ => Outcome::Undecided,
         }
-        _ => Outcome::Undecided,
     }
 }
 

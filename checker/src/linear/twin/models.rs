@@ -11,23 +11,21 @@ use crate::history::generate::Object as Drawn;
 use crate::linear::budget::Meter;
 use crate::linear::object::{self, Object};
 use crate::linear::space::{Numbered, Timed};
-use crate::linear::structure::{self, Outcome};
+use crate::linear::structure::{Outcome, Structured};
 use crate::linear::{certificate, frontier, search, shrink};
 use crate::model::multi_register::MultiRegister;
 use crate::model::register::Register;
 use crate::model::sequence::{Discipline, Log, Queue};
 use crate::model::{Specification, aggregate, kv, lock};
 
-/// All engines against the twin on objects of one model; how many were illegal, and how many the
-/// structure decided, legal and illegal.
+/// The engines against the twin on objects of one model, and what `also` looks at; how many were illegal.
 fn engines_agree<M: Specification>(
     model: &M,
     draw: impl Fn(&mut StdRng, f64) -> History,
-    decide: impl Fn(&Object<M::Op>) -> Outcome,
-    narrow: impl Fn(&M::Op, &[String]) -> M::Op,
-) -> [usize; 3] {
+    mut also: impl FnMut(&Object<M::Op>, bool, &History),
+) -> usize {
     let (mut rng, purse) = (StdRng::seed_from_u64(seed()), purse());
-    let (mut invalid, mut found, mut contradicted) = (0, 0, 0);
+    let mut illegal = 0;
     for round in 0..rounds(4000) {
         let history = draw(&mut rng, [0.0, 0.15, 0.4][round % 3]);
         let calls = history.calls().expect("it was recorded whole");
@@ -35,47 +33,16 @@ fn engines_agree<M: Specification>(
         for object in objects.unwrap_or_default().into_iter().flatten() {
             let timed = &object.operations;
             let mut space = Numbered::new(model, object.classes.as_slice());
-            let expected = linearizable(&mut space, timed);
-            invalid += usize::from(!expected);
-            let ops = || history.ops().collect::<Vec<_>>();
-            match decide(&object) {
-                Outcome::Valid(order) => {
-                    let replayed = certificate::replay(&mut space, timed, &order);
-                    assert_eq!(replayed, Ok(()), "{order:?} of {:#?}", ops());
-                    found += 1;
-                }
-                Outcome::Invalid(contradiction) => {
-                    assert!(!expected, "{contradiction:?} of {:#?}", ops());
-                    let (mut operations, about) = (contradiction.operations, &contradiction.about);
-                    operations.sort_unstable();
-                    operations.dedup();
-                    let alone: Vec<Timed> =
-                        operations.iter().map(|&it| timed[it as usize]).collect();
-                    let narrowed = object.classes.iter();
-                    let narrowed = narrowed.map(|op| {
-                        if about.is_empty() {
-                            op.clone()
-                        } else {
-                            narrow(op, about)
-                        }
-                    });
-                    let mut space = Numbered::new(model, narrowed.collect::<Vec<_>>());
-                    assert!(
-                        !linearizable(&mut space, &alone),
-                        "{operations:?}, about {about:?}, of {:#?}",
-                        ops()
-                    );
-                    contradicted += 1;
-                }
-                Outcome::Undecided => {}
-            }
+            let legal = linearizable(&mut space, timed);
+            illegal += usize::from(!legal);
+            also(&object, legal, &history);
             // The rest is the same for all draws of a model.
             if round > 4000 {
                 continue;
             }
             let meter = || Meter::new(&purse, u64::MAX);
             let stuck = frontier::check(&mut space, timed, &mut meter()).unwrap();
-            assert_eq!(stuck.is_none(), expected, "frontier: {:#?}", ops());
+            assert_eq!(stuck.is_none(), legal, "frontier: {}", told(&history));
             if let Some(stuck) = stuck {
                 let core = shrink::shrink(&mut space, timed, &[stuck], &purse);
                 the_rest_could_not_help(&mut space, timed, &core);
@@ -83,92 +50,118 @@ fn engines_agree<M: Specification>(
             match search::search(&mut space, timed, &mut meter()).unwrap() {
                 search::Answer::Linearization(order) => {
                     let replayed = certificate::replay(&mut space, timed, &order);
-                    assert_eq!(replayed, Ok(()), "{order:?} of {:#?}", ops());
+                    assert_eq!(replayed, Ok(()), "{order:?} of {}", told(&history));
                 }
-                _ => assert!(!expected, "search: {:#?}", ops()),
+                _ => assert!(!legal, "search: {}", told(&history)),
             }
         }
     }
-    println!("{invalid} illegal; {found} legal and {contradicted} illegal decided by structure");
-    [invalid, found, contradicted]
+    illegal
 }
 
-/// What is drawn as the object, decided by its structure.
-fn structured<M: Specification>(
+fn told(history: &History) -> String {
+    format!("{:#?}", history.ops().collect::<Vec<_>>())
+}
+
+/// The structure too; how many were illegal, and how many it decided, legal and illegal.
+fn structure_agrees<M: Structured>(
     model: &M,
-    drawn: Drawn,
-    decide: impl Fn(&Object<M::Op>) -> Outcome,
-    narrow: impl Fn(&M::Op, &[String]) -> M::Op,
-) {
+    draw: impl Fn(&mut StdRng, f64) -> History,
+) -> [usize; 3] {
+    let (purse, mut found, mut contradicted) = (purse(), 0, 0);
+    let illegal = engines_agree(model, draw, |object, legal, history| {
+        let (timed, classes) = (&object.operations, &object.classes);
+        match model.decide(object, &mut Meter::new(&purse, u64::MAX)) {
+            Outcome::Valid(order) => {
+                let mut space = Numbered::new(model, classes.as_slice());
+                let replayed = certificate::replay(&mut space, timed, &order);
+                assert_eq!(replayed, Ok(()), "{order:?} of {}", told(history));
+                found += 1;
+            }
+            Outcome::Invalid(contradiction) => {
+                assert!(!legal, "{contradiction:?} of {}", told(history));
+                let (mut operations, about) = (contradiction.operations, &contradiction.about);
+                operations.sort_unstable();
+                operations.dedup();
+                let alone: Vec<Timed> = operations.iter().map(|&it| timed[it as usize]).collect();
+                let narrowed = classes.iter().map(|op| {
+                    if about.is_empty() {
+                        op.clone()
+                    } else {
+                        model.narrow(op, about)
+                    }
+                });
+                let mut space = Numbered::new(model, narrowed.collect::<Vec<_>>());
+                assert!(
+                    !linearizable(&mut space, &alone),
+                    "{operations:?}, about {about:?}, of {}",
+                    told(history)
+                );
+                contradicted += 1;
+            }
+            Outcome::Undecided => {}
+        }
+    });
+    println!("{illegal} illegal; {found} legal and {contradicted} illegal decided by structure");
+    [illegal, found, contradicted]
+}
+
+/// What is drawn as the object; at least so many are illegal, and decided, legal and illegal.
+fn structured<M: Structured>(model: &M, drawn: Drawn, least: [usize; 3]) {
     println!("{drawn:?}:");
-    let draw = |rng: &mut StdRng, unknown| recorded(rng, drawn, unknown);
-    let [invalid, found, contradicted] = engines_agree(model, draw, decide, narrow);
-    assert!(
-        invalid > 80 && found > 500 && contradicted > 20,
-        "the draw has lost its bite"
-    );
+    let counts = structure_agrees(model, |rng, unknown| recorded(rng, drawn, unknown));
+    has_bite(counts, least);
+}
+
+fn has_bite(counts: [usize; 3], least: [usize; 3]) {
+    let enough = counts.iter().zip(least).all(|(&it, least)| it > least);
+    assert!(enough, "the draw has lost its bite: {counts:?}");
 }
 
 fn by_search<M: Specification>(model: &M, draw: impl Fn(&mut StdRng, f64) -> History) {
-    let none = |_: &Object<M::Op>| Outcome::Undecided;
-    let [invalid, ..] = engines_agree(model, draw, none, |op, _| op.clone());
-    assert!(invalid > 100, "the draw has lost its bite: {invalid}");
+    let illegal = engines_agree(model, draw, |_, _, _| {});
+    assert!(illegal > 100, "the draw has lost its bite: {illegal}");
 }
+
+const USUAL: [usize; 3] = [80, 500, 20];
 
 #[test]
 fn queues_agree_with_the_twin() {
-    for (discipline, drawn) in [
-        (Discipline::Queue, Drawn::Queue),
-        (Discipline::Stack, Drawn::Stack),
-        (Discipline::Priority, Drawn::PriorityQueue),
-    ] {
-        let decide = |object: &Object<_>| {
-            structure::queues::check(discipline, &object.operations, &object.classes)
-        };
-        structured(&Queue(discipline), drawn, decide, |op, _| op.clone());
-    }
+    structured(&Queue(Discipline::Queue), Drawn::Queue, USUAL);
+}
+
+#[test]
+fn stacks_agree_with_the_twin() {
+    structured(&Queue(Discipline::Stack), Drawn::Stack, USUAL);
+}
+
+#[test]
+fn priority_queues_agree_with_the_twin() {
+    structured(&Queue(Discipline::Priority), Drawn::PriorityQueue, USUAL);
 }
 
 #[test]
 fn strings_agree_with_the_twin() {
-    let purse = purse();
-    let decide = |object: &Object<_>| {
-        let mut meter = Meter::new(&purse, u64::MAX);
-        structure::text::check(&object.operations, &object.classes, &mut meter)
-    };
-    structured(&kv::Kv, Drawn::Kv, decide, |op, _| op.clone());
+    structured(&kv::Kv, Drawn::Kv, USUAL);
 }
 
 #[test]
 fn sets_agree_with_the_twin() {
-    let decide = |object: &Object<_>| structure::set::check(&object.operations, &object.classes);
-    structured(&aggregate::Set, Drawn::Set, decide, structure::set::narrow);
+    structured(&aggregate::Set, Drawn::Set, USUAL);
     println!("with answers:");
-    let found = engines_agree(
-        &aggregate::Set,
-        set_of_answers,
-        decide,
-        structure::set::narrow,
-    );
-    assert!(
-        found.into_iter().min() > Some(200),
-        "the draw has lost its bite"
-    );
+    has_bite(structure_agrees(&aggregate::Set, set_of_answers), [200; 3]);
 }
 
 #[test]
 fn logs_agree_with_the_twin() {
-    let decide = |object: &Object<_>| structure::log::check(&object.operations, &object.classes);
-    structured(&Log, Drawn::AppendLog, decide, structure::log::narrow);
+    structured(&Log, Drawn::AppendLog, USUAL);
 }
 
 #[test]
 fn counters_agree_with_the_twin() {
-    let decide =
-        |object: &Object<_>| structure::counter::check(0, &object.operations, &object.classes);
     let model = aggregate::Counter { initial: 0 };
     let draw = |rng: &mut StdRng, unknown| recorded(rng, Drawn::Counter, unknown);
-    let [invalid, _, contradicted] = engines_agree(&model, draw, decide, |op, _| op.clone());
+    let [invalid, _, contradicted] = structure_agrees(&model, draw);
     assert!(
         invalid > 200 && contradicted > 50,
         "the draw has lost its bite"
