@@ -1,10 +1,13 @@
-//! HTTP/1.1 as the harness speaks it: a connection that serves one request after the other.
+//! HTTP/1.1 as the harness speaks it: [`ask`] for a question now and then, and [`Connection`] for a
+//! run's clients, which send one request after the other.
 //!
-//! It is driven by whoever waits for the answer: without a pool or a task of its own a request is
-//! handed over to nobody, and of one that came to nothing it is known whether it ever left.
+//! A connection is driven by whoever waits for the answer: without a pool or a task of its own a
+//! request is handed over to nobody, and of one that came to nothing it is known whether it ever
+//! left.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -37,8 +40,7 @@ pub struct Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let authority = self.authority.to_str().unwrap_or(&self.host);
-        write!(f, "http://{authority}{}", self.prefix)
+        write!(f, "{}{}", self.origin(), self.prefix)
     }
 }
 
@@ -68,6 +70,11 @@ impl Address {
                 .map_err(|error| refuse(&error.to_string()))?,
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
+    }
+
+    fn origin(&self) -> String {
+        let authority = self.authority.to_str().unwrap_or(&self.host);
+        format!("http://{authority}")
     }
 
     /// A request for a path, to which the method and the rest may be added.
@@ -155,7 +162,48 @@ impl Connection {
 
 /// Asks once, over a connection of its own.
 pub async fn ask(address: &Address, request: Request, limit: Duration) -> Result<Answer, Failure> {
-    Connection::default().send(address, request, limit).await
+    // A proxy from the environment is for the world outside, not for the nodes.
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(0);
+        client
+            .build()
+            .expect("nothing is asked of it that can fail")
+    });
+    let (parts, body) = request.into_parts();
+    let mut response = CLIENT
+        .request(parts.method, format!("{}{}", address.origin(), parts.uri))
+        .headers(parts.headers)
+        .body(reqwest::Body::wrap(body))
+        .timeout(limit)
+        .send()
+        .await
+        .map_err(|error| failure(&error))?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(data) = response.chunk().await.map_err(|error| failure(&error))? {
+        take(&mut body, &data);
+    }
+    Ok(Answer { status, body })
+}
+
+/// Reads what there is room for.
+fn take(body: &mut Vec<u8>, data: &[u8]) {
+    if body.len() + data.len() <= BODY_BYTES_MAX {
+        body.extend_from_slice(data);
+    }
+}
+
+fn failure(error: &reqwest::Error) -> Failure {
+    match innermost(error) {
+        _ if error.is_connect() && error.is_timeout() => Failure::Unsent("unreachable".into()),
+        cause if error.is_connect() || error.is_builder() => Failure::Unsent(cause),
+        _ if error.is_timeout() => Failure::Timeout,
+        cause => Failure::Broken(cause),
+    }
 }
 
 impl Open {
@@ -164,10 +212,7 @@ impl Open {
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let stream = match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                return Err(Failure::Unsent("refused".into()));
-            }
-            Ok(Err(error)) => return Err(Failure::Unsent(error.to_string())),
+            Ok(Err(error)) => return Err(Failure::Unsent(innermost(&error))),
             Err(_) => return Err(Failure::Unsent("unreachable".into())),
         };
         let _ = stream.set_nodelay(true);
@@ -199,10 +244,8 @@ impl Open {
         let mut frames = response.into_body();
         while let Some(frame) = drive(socket, frames.frame()).await {
             let frame = frame.map_err(|error| (error, None))?;
-            if let Some(data) = frame.data_ref()
-                && body.len() + data.len() <= BODY_BYTES_MAX
-            {
-                body.extend_from_slice(data);
+            if let Some(data) = frame.data_ref() {
+                take(&mut body, data);
             }
         }
         Ok(Answer { status, body })
@@ -227,12 +270,15 @@ async fn drive<T>(socket: &mut Option<Pin<Box<Socket>>>, wanted: impl Future<Out
 }
 
 /// The innermost cause, which says the most.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".into(),
+        _ => cause.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -303,8 +349,11 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let nobody = Address::parse(&format!("http://{}", free.local_addr().unwrap())).unwrap();
         drop(free);
-        let refused = get(&mut Connection::default(), &nobody).await;
-        assert_eq!(refused.unwrap_err(), Failure::Unsent("refused".into()));
+        let refused = Failure::Unsent("refused".into());
+        let kept = get(&mut Connection::default(), &nobody).await;
+        assert_eq!(kept.unwrap_err(), refused);
+        let asked = ask(&nobody, nobody.request("/x").unwrap(), LIMIT).await;
+        assert_eq!(asked.unwrap_err(), refused);
     }
 
     #[test]
