@@ -101,6 +101,21 @@ fn what_did_not_happen_never_looks_like_a_pass() {
 }
 
 #[test]
+fn a_fault_that_did_not_come_is_not_counted() {
+    let folder = Plan::new("missed").write();
+    let file = folder.join("results.json");
+    let written = std::fs::read(&file).expect("results");
+    let mut results: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    let faults = results["faults"].as_array_mut().expect("faults");
+    (faults[0]["installed"], faults[0]["healed"]) = (false.into(), false.into());
+    let came = faults.len() - 1;
+    std::fs::write(&file, results.to_string()).expect("the folder is ours");
+    let text = report(&folder, "text");
+    assert!(text.contains(&format!("through {came} faults")), "{text}");
+    assert!(text.contains("; 1 more did not come"), "{text}");
+}
+
+#[test]
 fn a_violation_survives_the_failure_of_the_harness() {
     let plan = Plan {
         broken: Broken::StaleRead,

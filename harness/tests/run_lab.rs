@@ -112,8 +112,10 @@ fn a_sound_cluster_survives_its_ordeal() {
     let results = scene.results();
     assert_eq!(output.status.code(), Some(0), "{}", results["harness"]);
     assert_eq!(results["verdict"], "valid");
+    // A pause finds nothing to pause when a kill was quicker: that one was not installed.
     let faults = results["faults"].as_array().expect("faults");
-    assert!(!faults.is_empty() && faults.iter().all(|it| it["healed"] == true));
+    let mut installed = faults.iter().filter(|it| it["installed"] == true);
+    assert!(installed.clone().count() > 0 && installed.all(|it| it["healed"] == true));
     assert!(scene.store.path().join("latest/report.html").is_file());
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Shown {
     pub(super) description: String,
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
+    /// Whether it came. A pause that was planned does not, when a kill was quicker.
+    pub(super) installed: bool,
     /// What went wrong with the fault itself, if anything did.
     pub(super) trouble: Option<&'static str>,
 }
@@ -39,9 +41,10 @@ pub(super) fn of_run(folder: &Folder, timeline: &Timeline) -> Vec<Shown> {
 }
 
 fn of_results(fault: &folder::Fault, run_end_ns: u64) -> Shown {
-    let trouble = match (fault.installed, fault.healed) {
-        (Some(false), _) => Some("not installed"),
-        (_, Some(false)) => Some("not healed"),
+    let installed = fault.installed != Some(false);
+    let trouble = match fault.healed {
+        _ if !installed => Some("not installed"),
+        Some(false) => Some("not healed"),
         _ => None,
     };
     Shown {
@@ -51,6 +54,7 @@ fn of_results(fault: &folder::Fault, run_end_ns: u64) -> Shown {
         description: fault.description.clone(),
         start_ns: fault.start_ns,
         end_ns: fault.end_ns.unwrap_or(run_end_ns).max(fault.start_ns),
+        installed,
         trouble,
     }
 }
@@ -85,6 +89,7 @@ fn of_history(timeline: &Timeline) -> Vec<Shown> {
             description: op.value.clone(),
             start_ns: op.time_ns,
             end_ns: if is_open { timeline.end_ns } else { op.time_ns },
+            installed: true,
             trouble: None,
         });
     }

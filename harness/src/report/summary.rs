@@ -137,7 +137,7 @@ fn banner(folder: &Folder, timeline: &Timeline, faults: &[Shown]) -> Banner {
     }
     let why = format!(
         "Every promise was kept through {} and {}.",
-        many(faults.len(), "fault"),
+        many(faults.iter().filter(|it| it.installed).count(), "fault"),
         many(timeline.counts().total() as usize, "operation"),
     );
     Banner::new("Valid", Verdict::Valid, why)
@@ -263,7 +263,7 @@ fn figures(timeline: &Timeline, faults: &[Shown]) -> Vec<Figure> {
         ),
         figure("Latency max", quantile(1.0), "of what was ok".into()),
         figure("Longest outage", duration_ns(gap.0), gap.1),
-        figure("Faults", faults.len().to_string(), kinds(faults)),
+        of_faults(faults),
         figure("Duration", duration_ns(timeline.end_ns), String::new()),
     ]
 }
@@ -292,7 +292,17 @@ fn terms(folder: &Folder) -> Vec<Figure> {
     }]
 }
 
-fn kinds(faults: &[Shown]) -> String {
-    let kinds: BTreeSet<&str> = faults.iter().map(|f| f.kind.as_str()).collect();
-    kinds.into_iter().collect::<Vec<_>>().join(", ")
+/// How many faults came, and of which kinds.
+fn of_faults(faults: &[Shown]) -> Figure {
+    let (came, missed): (Vec<&Shown>, Vec<&Shown>) = faults.iter().partition(|it| it.installed);
+    let kinds: BTreeSet<&str> = came.iter().map(|it| it.kind.as_str()).collect();
+    let kinds = Vec::from_iter(kinds).join(", ");
+    Figure {
+        name: "Faults",
+        value: came.len().to_string(),
+        note: match missed.len() {
+            0 => kinds,
+            missed => format!("{kinds}; {missed} more did not come"),
+        },
+    }
 }
