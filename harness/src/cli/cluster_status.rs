@@ -19,15 +19,15 @@ pub(super) async fn status(
     operator: &Operator,
     (control, unreachable): &(Control, Vec<ControlError>),
 ) -> (Value, String) {
-    let survey = operator.survey().await;
-    let hosts = join_all(survey.answers.iter().map(|answer| async {
-        let session = control.get(&answer.host)?;
+    // A survey has an answer for each host of the cluster, in its order.
+    let asked = operator.cluster().hosts.iter().map(|host| async {
+        let session = control.get(&host.name)?;
         Some((
             daemons::state_on(session).await,
             daemons::clock_offset_ms(session).await,
         ))
-    }))
-    .await;
+    });
+    let (survey, hosts) = tokio::join!(operator.survey(), join_all(asked));
 
     let mut table = comfy_table::Table::new();
     table
