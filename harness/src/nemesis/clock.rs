@@ -43,7 +43,7 @@ impl Clock {
         Ok(Plan::on_each(
             targets,
             set,
-            &format!("have clocks that are {} {way}", self.by),
+            &format!("with the clock {} {way}", self.by),
         ))
     }
 }

@@ -33,7 +33,10 @@ impl Delay {
             netem::span(self.by),
             netem::span(self.jitter),
         ];
-        let done = format!("send {} late, give or take {}", self.by, self.jitter);
+        let done = format!(
+            "with packets sent {} late, give or take {}",
+            self.by, self.jitter
+        );
         netem::plan(&self.on, &arguments, &done, view, rng)
     }
 }

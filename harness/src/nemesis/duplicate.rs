@@ -23,7 +23,7 @@ pub struct Duplicate {
 impl Duplicate {
     pub(super) fn plan(&self, view: &View, rng: &mut impl Rng) -> Result<Plan, NemesisError> {
         let arguments = ["duplicate".into(), netem::percent(self.share)];
-        let done = format!("send {} of their packets twice", self.share);
+        let done = format!("with {} of the packets sent twice", self.share);
         netem::plan(&self.on, &arguments, &done, view, rng)
     }
 }

@@ -46,7 +46,7 @@ impl FullDisk {
         Ok(Plan::on_each(
             targets,
             fill,
-            &format!("have no space left in {}", self.folder),
+            &format!("without space left in {}", self.folder),
         ))
     }
 }

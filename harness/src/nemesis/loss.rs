@@ -41,7 +41,7 @@ impl Loss {
             ));
         }
         let description = format!(
-            "{} lose {} of what they receive",
+            "{} losing {} of what comes in",
             targets.join(" "),
             self.share
         );

@@ -33,7 +33,7 @@ impl Memory {
         Ok(Plan::on_each(
             targets,
             take,
-            &format!("have {} MB of memory less", self.size_mb),
+            &format!("with {} MB of memory less", self.size_mb),
         ))
     }
 }

@@ -23,7 +23,7 @@ pub struct Rate {
 impl Rate {
     pub(super) fn plan(&self, view: &View, rng: &mut impl Rng) -> Result<Plan, NemesisError> {
         let arguments = ["rate".into(), format!("{}kbit", self.kbit.max(1))];
-        let done = format!("send at most {} kbit/s", self.kbit);
+        let done = format!("held to {} kbit/s", self.kbit);
         netem::plan(&self.on, &arguments, &done, view, rng)
     }
 }

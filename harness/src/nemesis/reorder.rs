@@ -32,7 +32,7 @@ impl Reorder {
             share,
         ];
         let done = format!(
-            "send all but {} of their packets {} late",
+            "with all but {} of the packets sent {} late",
             self.share, self.by
         );
         netem::plan(&self.on, &arguments, &done, view, rng)

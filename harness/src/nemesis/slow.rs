@@ -54,7 +54,7 @@ impl Slow {
             ));
         }
         let description = format!(
-            "{} stand still for {} of every {}",
+            "{} standing still for {} of every {}",
             targets.join(" "),
             self.share,
             self.every
