@@ -72,6 +72,18 @@ fn results(store: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).expect("results")).expect("JSON")
 }
 
+/// Runs a playbook on a lab: the exit code, what was said, and the results.
+fn run(lab: &Lab, playbook: &str) -> (Option<i32>, String, Value) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, playbook).expect("written");
+    let (file, store) = (file.to_str(), folder.path().to_str());
+    let (file, store) = (file.expect("text"), store.expect("text"));
+    let output = ordeal(&["run", file, "--on", &lab.selector(), "--store", store]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said, results(folder.path()))
+}
+
 fn described(results: &Value, kind: &str) -> Vec<String> {
     let faults = results["faults"].as_array().expect("faults");
     let of_kind = faults.iter().filter(|fault| fault["kind"] == kind);
@@ -85,21 +97,8 @@ fn a_cluster_grows_and_loses_its_leader_while_the_register_stays_one() {
     let Some(lab) = Lab::up("grows", 3) else {
         return;
     };
-    let store = tempfile::tempdir().expect("a folder");
-    let playbook = store.path().join("p.yaml");
-    std::fs::write(&playbook, GROWS).expect("written");
-    let store_path = store.path().to_str().expect("text");
-    let output = ordeal(&[
-        "run",
-        playbook.to_str().expect("text"),
-        "--on",
-        &lab.selector(),
-        "--store",
-        store_path,
-    ]);
-    let results = results(store.path());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}\n{results:#}");
+    let (code, said, results) = run(&lab, GROWS);
+    assert_eq!(code, Some(0), "{said}\n{results:#}");
     let changes = described(&results, "membership");
     assert!(changes[1].contains("after: n1 n2 n3 vote"), "{changes:?}");
     assert!(changes[2].contains("removed"), "{changes:?}");
@@ -115,18 +114,9 @@ fn a_fault_comes_after_what_it_waits_for_or_not_at_all() {
     let Some(lab) = Lab::up("waits", 3) else {
         return;
     };
-    let store = tempfile::tempdir().expect("a folder");
-    let playbook = store.path().join("p.yaml");
-    std::fs::write(&playbook, WAITS).expect("written");
-    let (playbook, path) = (
-        playbook.to_str().expect("text"),
-        store.path().to_str().expect("text"),
-    );
-    let output = ordeal(&["run", playbook, "--on", &lab.selector(), "--store", path]);
-    let results = results(store.path());
-    let said = String::from_utf8_lossy(&output.stderr);
+    let (code, said, results) = run(&lab, WAITS);
     // A fault that is planned and never comes is too little coverage.
-    assert_eq!(output.status.code(), Some(2), "{said}\n{results:#}");
+    assert_eq!(code, Some(2), "{said}\n{results:#}");
     let start = |kind: &str| {
         let faults = results["faults"].as_array().expect("faults");
         let fault = faults.iter().find(|fault| fault["kind"] == kind);

@@ -106,9 +106,9 @@ impl Daemon {
         self.script(session, "stop", [hundredths]).await.map(drop)
     }
 
-    /// Stops it where it stands (SIGSTOP).
-    pub async fn pause(&self, session: &Session) -> Result<(), ControlError> {
-        self.script(session, "pause", []).await.map(drop)
+    /// Stops it where it stands (SIGSTOP). Returns whether it was there.
+    pub async fn pause(&self, session: &Session) -> Result<bool, ControlError> {
+        Ok(self.script(session, "pause", []).await? != State::Stopped)
     }
 
     /// Lets it go on (SIGCONT). Nothing happens when it is not there.

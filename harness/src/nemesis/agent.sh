@@ -109,11 +109,12 @@ undo_clock() { # "UPTIME NOW SERVICE..."
 
 # Unmounts what somebody may hold for a moment yet.
 unmount() { # PLACE
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        umount "$1" 2>/dev/null && return
+    tries=20
+    until umount "$1" 2>/dev/null; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || { umount "$1"; return; }
         sleep 0.25
     done
-    umount "$1"
 }
 
 is_shaped() { # DEVICE

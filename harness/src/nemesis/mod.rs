@@ -410,7 +410,12 @@ impl Nemesis {
                     .note(id, &format!("resume {}", daemon.pidfile))
                     .await?;
                 // It is down by another fault, or by its own: whoever plans a pause cannot know.
-                daemon.pause(session).await.map_err(agent::refusal)?;
+                if !daemon.pause(session).await? {
+                    return Err(NemesisError::Busy {
+                        host: host.to_owned(),
+                        said: "its daemon does not run".into(),
+                    });
+                }
             }
         }
         Ok(Vec::new())

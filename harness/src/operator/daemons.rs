@@ -77,7 +77,7 @@ pub async fn act(verb: Verb, daemon: &Daemon, session: &Session) -> Result<(), C
             daemon.start(session).await.map(drop)
         }
         Verb::Kill => daemon.kill(session).await.map(drop),
-        Verb::Pause => daemon.pause(session).await,
+        Verb::Pause => daemon.pause(session).await.map(drop),
         Verb::Resume => daemon.resume(session).await,
     }
 }
