@@ -10,37 +10,20 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// What the log writes through.
+/// What the log writes through. The defaults are the disk that is there; another one overrides that
+/// in which it differs.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// Writes bytes at an offset inside a prepared segment.
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
-
-    /// Makes all that was written to a segment stable.
-    fn sync(&self, file: &File) -> io::Result<()>;
-
-    /// Makes a segment ready: see [`segment::prepare`].
-    fn prepare(
-        &self,
-        dir: &Path,
-        sequence: u64,
-        len: u64,
-        spare: Option<&Path>,
-    ) -> Result<File, StorageError>;
-}
-
-/// The disk that is there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RealDisk;
-
-impl Disk for RealDisk {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         file.write_all_at(bytes, offset)
     }
 
+    /// Makes all that was written to a segment stable.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }
 
+    /// Makes a segment ready: see [`segment::prepare`].
     fn prepare(
         &self,
         dir: &Path,
@@ -52,26 +35,18 @@ impl Disk for RealDisk {
     }
 }
 
+/// The disk that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {}
+
 /// The disk that is there, never asked to make anything stable: the bug `sync-skipped`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnsyncedDisk;
 
 impl Disk for UnsyncedDisk {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        RealDisk.write(file, bytes, offset)
-    }
-
     fn sync(&self, _: &File) -> io::Result<()> {
         Ok(())
-    }
-
-    fn prepare(
-        &self,
-        dir: &Path,
-        sequence: u64,
-        len: u64,
-        spare: Option<&Path>,
-    ) -> Result<File, StorageError> {
-        RealDisk.prepare(dir, sequence, len, spare)
     }
 }

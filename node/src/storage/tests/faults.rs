@@ -14,10 +14,6 @@ struct Faulty {
 }
 
 impl Disk for Faulty {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        RealDisk.write(file, bytes, offset)
-    }
-
     fn sync(&self, file: &File) -> io::Result<()> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         if self.sync_fails.swap(false, Ordering::Relaxed) {

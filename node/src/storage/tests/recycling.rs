@@ -1,34 +1,11 @@
 //! Segments go round in a circle, whoever still has something in the oldest.
+//!
+//! No crash is part of these stories: nothing is synced.
 
 use super::*;
 use raft::Restored;
-use std::fs::File;
-use std::io;
 
 const SEGMENT_LEN: u64 = 16 << 10;
-
-/// No crash is part of these stories: nothing is synced.
-struct Hasty;
-
-impl Disk for Hasty {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        RealDisk.write(file, bytes, offset)
-    }
-
-    fn sync(&self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn prepare(
-        &self,
-        dir: &Path,
-        sequence: u64,
-        len: u64,
-        spare: Option<&Path>,
-    ) -> Result<File, StorageError> {
-        RealDisk.prepare(dir, sequence, len, spare)
-    }
-}
 
 fn count(dir: &Path) -> usize {
     let (segments, spares) = segment::list(dir).expect("a folder");
@@ -38,7 +15,7 @@ fn count(dir: &Path) -> usize {
 #[test]
 fn a_log_that_is_compacted_stays_small_and_reuses_its_files() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut writer = writer(dir.path(), SEGMENT_LEN, Arc::new(Hasty));
+    let mut writer = writer(dir.path(), SEGMENT_LEN, Arc::new(UnsyncedDisk));
     for index in 1..=1000 {
         let record = Record::Entries(vec![entry(index, 1, 200)]);
         writer.write([(1, record)], &Quiet).expect("written");
@@ -61,7 +38,7 @@ fn a_log_that_is_compacted_stays_small_and_reuses_its_files() {
 #[test]
 fn a_thousand_idle_groups_do_not_pin_the_log() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut log = writer(dir.path(), SEGMENT_LEN, Arc::new(Hasty));
+    let mut log = writer(dir.path(), SEGMENT_LEN, Arc::new(UnsyncedDisk));
     let idle = |group: GroupId| Restored {
         hard_state: HardState {
             term: u64::from(group),
@@ -107,7 +84,7 @@ fn a_thousand_idle_groups_do_not_pin_the_log() {
             let restored = restored.expect("no holes");
             assert!((1..=1000).all(|group| restored[&group] == idle(group)));
             assert_eq!(restored[&0].snapshot, Some(meta(index, 1)));
-            log = writer(dir.path(), SEGMENT_LEN, Arc::new(Hasty));
+            log = writer(dir.path(), SEGMENT_LEN, Arc::new(UnsyncedDisk));
         }
     }
     // The idle groups live in about ten segments.
