@@ -164,6 +164,16 @@ impl Inner {
         waiting.retain(|_, (asked, _)| *asked != peer);
     }
 
+    /// Reports peers as unreachable. Not from here: the caller may hold what the receiver needs.
+    fn unreachable(&self, peers: Vec<NodeId>) {
+        let receiver = Arc::clone(&self.receiver);
+        self.runtime.spawn(async move {
+            for peer in peers {
+                receiver.unreachable(peer);
+            }
+        });
+    }
+
     fn response(&self, from: NodeId, id: u64, response: Response) {
         let mut waiting = self.waiting.lock();
         if waiting.get(&id).is_some_and(|(asked, _)| *asked == from) {
@@ -245,13 +255,7 @@ impl Transport {
         drop(peers);
         if !lost.is_empty() {
             metrics::counter!("ordeal_peer_messages_dropped_total").increment(lost.len() as u64);
-            // Not from here: the caller may hold what the receiver needs.
-            let inner = Arc::clone(&self.inner);
-            self.inner.runtime.spawn(async move {
-                for peer in lost {
-                    inner.receiver.unreachable(peer);
-                }
-            });
+            self.inner.unreachable(lost);
         }
     }
 

@@ -113,15 +113,20 @@ impl Inner {
     /// See [`Transport::set_peers`](super::Transport::set_peers).
     pub(crate) fn set_peers(self: &Arc<Self>, addresses: &BTreeMap<NodeId, String>) {
         let mut peers = self.peers.write();
-        peers.retain(|id, peer| addresses.contains_key(id) || peer.calls > 0);
+        let mut lost = Vec::new();
+        peers.retain(|id, peer| {
+            let stays = addresses.contains_key(id) || peer.calls > 0;
+            if !stays {
+                lost.push(*id);
+            }
+            stays
+        });
         for (id, peer) in &mut *peers {
             let named = addresses.get(id);
             if peer.named.as_ref() != named {
                 let told = *peer.told.borrow();
                 *peer = self.call(*id, named.cloned(), told, peer.calls);
-                let (inner, id) = (Arc::clone(self), *id);
-                // Not from here: the caller may hold what the receiver needs.
-                self.runtime.spawn(async move { inner.lost(id) });
+                lost.push(*id);
             }
         }
         for (&id, address) in addresses {
@@ -129,6 +134,9 @@ impl Inner {
                 peers.insert(id, self.call(id, Some(address.clone()), None, 0));
             }
         }
+        drop(peers);
+        lost.iter().for_each(|peer| self.abandon(*peer));
+        self.unreachable(lost);
     }
 
     /// What was on its way to a peer is lost.

@@ -141,18 +141,30 @@ async fn a_request_that_cannot_leave_is_told_from_one_that_nobody_answered() {
 #[tokio::test]
 async fn a_request_is_given_up_when_the_connection_breaks() {
     let (one, two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
-    one.knows(&[(2, &two.address)]);
+    is_given_up(&one, &two.address.clone(), || drop(two)).await;
+}
+
+#[tokio::test]
+async fn a_request_is_given_up_when_its_peer_moves_or_is_forgotten() {
+    let (one, two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
+    is_given_up(&one, &two.address, || one.knows(&[(2, "127.0.0.1:1")])).await;
+    is_given_up(&one, &two.address, || one.knows(&[])).await;
+}
+
+/// What node 2 never answers is given up when that happens, however long the patience.
+async fn is_given_up(one: &Node, address: &str, happens: impl FnOnce()) {
+    one.knows(&[(2, address)]);
     one.reaches(2).await;
     let request = Request::Forward(Bytes::from_static(b"silence"));
     let forever = Duration::from_secs(3600);
     let asked = one.transport.request(2, &request, forever);
-    let dies = async {
+    let happens = async {
         while one.transport.inner.waiting.lock().is_empty() {
             tokio::task::yield_now().await;
         }
-        drop(two);
+        happens();
     };
-    let both = futures::future::join(asked, dies);
+    let both = futures::future::join(asked, happens);
     let (answer, ()) = tokio::time::timeout(PATIENCE, both)
         .await
         .expect("given up");
