@@ -74,11 +74,11 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut runtime = if config.threads <= 1 {
+    let mut runtime = if config.limits.threads <= 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
         let mut several = tokio::runtime::Builder::new_multi_thread();
-        several.worker_threads(config.threads);
+        several.worker_threads(config.limits.threads);
         several
     };
     // Whatever the process logs is said of this node: every thread stands in its span for life,

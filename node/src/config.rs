@@ -14,10 +14,6 @@ use crate::group::ReadMode;
 
 /// How to run a node.
 #[derive(Args, Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 pub struct Config {
     /// This node's id: a positive number, never given to another node
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -51,127 +47,119 @@ pub struct Config {
     #[arg(long, value_name = "MODE", default_value = "index")]
     pub reads: ReadMode,
 
-    /// Length of a tick, the unit of the timeouts
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Time")]
-    pub tick_ms: u64,
-    /// Ticks between a leader's heartbeats
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Time")]
-    pub heartbeat_ticks: u32,
-    /// Ticks without a leader before an election; drawn from N to 2N
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..), help_heading = "Time")]
-    pub election_ticks: u32,
-    /// Whether heartbeats and elections keep to the ticks above, or take longer on slow links:
-    /// a heartbeat as long as the slowest peer's round trip (at most half of --election-ticks),
-    /// an election timeout of ten heartbeats, neither ever shorter than the ticks above
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "fixed",
-        help_heading = "Time"
-    )]
-    pub timeouts: Timeouts,
-    /// Bound of the drift between two nodes' clocks that lease reads rely on
-    #[arg(
-        long,
-        value_name = "PERCENT",
-        default_value_t = 10,
-        help_heading = "Time"
-    )]
-    pub lease_drift_percent: u32,
-    /// How long an operation may take before its outcome is called unknown
-    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Time")]
-    pub timeout_ms: u64,
-
-    /// Applied entries between two snapshots of a group
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
-    pub snapshot_entries: u64,
-    /// Entries kept behind a snapshot for slow followers
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 20_000,
-        help_heading = "Limits"
-    )]
-    pub keep_entries: u64,
-    /// Largest request body
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Limits")]
-    pub body_bytes_max: usize,
-    /// Client connections at once
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 4_096,
-        help_heading = "Limits"
-    )]
-    pub connections_max: usize,
-    /// Requests waiting for a group at once; more are turned away
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 8_192,
-        help_heading = "Limits"
-    )]
-    pub queue_max: usize,
-    /// Threads that serve; one is enough on a small machine
-    #[arg(long, value_name = "N", default_value_t = default_threads(), help_heading = "Limits")]
-    pub threads: usize,
-
-    /// Certificate chain (PEM) for clients and peers
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_key",
-        help_heading = "Security"
-    )]
-    pub tls_cert: Option<PathBuf>,
-    /// Private key (PEM) of the certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_cert",
-        help_heading = "Security"
-    )]
-    pub tls_key: Option<PathBuf>,
-    /// Authorities (PEM) that must have signed the other side's certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_cert",
-        help_heading = "Security"
-    )]
-    pub tls_ca: Option<PathBuf>,
-    /// The name that every node's certificate is issued for
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "ordeal-node",
-        help_heading = "Security"
-    )]
-    pub tls_name: String,
-    /// File with the token that the admin verbs then want (authorization: Bearer TOKEN)
-    #[arg(long, value_name = "FILE", help_heading = "Security")]
-    pub admin_token_file: Option<PathBuf>,
-
-    /// Send each entry in a message of its own
-    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
-    pub no_batching: bool,
-    /// Wait for each message's answer before the next
-    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
-    pub no_pipelining: bool,
-    /// Send entries only after the leader's own disk has them
-    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
-    pub no_parallel_append: bool,
-    /// Ask for votes at once, without asking first whether they would be given
-    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
-    pub no_pre_vote: bool,
-    /// Apply on the group's own loop
-    #[arg(long, help_heading = "Optimisations, switched off to measure them")]
-    pub no_async_apply: bool,
+    /// How long things take.
+    #[command(flatten)]
+    pub times: Times,
+    /// How much is let in and kept.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Who is let in.
+    #[command(flatten)]
+    pub security: Security,
+    /// What is switched off.
+    #[command(flatten)]
+    pub switches: Switches,
 
     /// A known bug to switch on
     #[cfg(feature = "bugs")]
     #[arg(long = "bug", value_name = "NAME", help_heading = "Broken on purpose")]
     pub bugs: Vec<String>,
+}
+
+/// How long things take.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Time")]
+pub struct Times {
+    /// Length of a tick, the unit of the timeouts
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub tick_ms: u64,
+    /// Ticks between a leader's heartbeats
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub heartbeat_ticks: u32,
+    /// Ticks without a leader before an election; drawn from N to 2N
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..))]
+    pub election_ticks: u32,
+    /// Whether heartbeats and elections keep to the ticks above, or take longer on slow links:
+    /// a heartbeat as long as the slowest peer's round trip (at most half of --election-ticks),
+    /// an election timeout of ten heartbeats, neither ever shorter than the ticks above
+    #[arg(long, value_name = "HOW", default_value = "fixed")]
+    pub timeouts: Timeouts,
+    /// Bound of the drift between two nodes' clocks that lease reads rely on
+    #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+    pub lease_drift_percent: u32,
+    /// How long an operation may take before its outcome is called unknown
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout_ms: u64,
+}
+
+/// How much is let in and kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Applied entries between two snapshots of a group
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot for slow followers
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub keep_entries: u64,
+    /// Largest request body
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    pub body_bytes_max: usize,
+    /// Client connections at once
+    #[arg(long, value_name = "N", default_value_t = 4_096)]
+    pub connections_max: usize,
+    /// Requests waiting for a group at once; more are turned away
+    #[arg(long, value_name = "N", default_value_t = 8_192)]
+    pub queue_max: usize,
+    /// Threads that serve; one is enough on a small machine
+    #[arg(long, value_name = "N", default_value_t = default_threads())]
+    pub threads: usize,
+}
+
+/// Who is let in.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Security")]
+pub struct Security {
+    /// Certificate chain (PEM) for clients and peers
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities (PEM) that must have signed the other side's certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// The name that every node's certificate is issued for
+    #[arg(long, value_name = "NAME", default_value = "ordeal-node")]
+    pub tls_name: String,
+    /// File with the token that the admin verbs then want (authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// What makes the node fast, and can be switched off.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Optimisations, switched off to measure them")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub struct Switches {
+    /// Send each entry in a message of its own
+    #[arg(long)]
+    pub no_batching: bool,
+    /// Wait for each message's answer before the next
+    #[arg(long)]
+    pub no_pipelining: bool,
+    /// Send entries only after the leader's own disk has them
+    #[arg(long)]
+    pub no_parallel_append: bool,
+    /// Ask for votes at once, without asking first whether they would be given
+    #[arg(long)]
+    pub no_pre_vote: bool,
+    /// Apply on the group's own loop
+    #[arg(long)]
+    pub no_async_apply: bool,
 }
 
 /// How the protocol's times are found.
@@ -244,10 +232,10 @@ impl Config {
                 self.id
             ));
         }
-        if self.heartbeat_ticks * 2 > self.election_ticks {
+        if self.times.heartbeat_ticks * 2 > self.times.election_ticks {
             return Err(format!(
                 "--election-ticks {} must be at least twice --heartbeat-ticks {}",
-                self.election_ticks, self.heartbeat_ticks
+                self.times.election_ticks, self.times.heartbeat_ticks
             ));
         }
         Ok(())
@@ -274,7 +262,7 @@ impl Config {
 
     /// How long an operation may take.
     pub fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
+        Duration::from_millis(self.times.timeout_ms)
     }
 }
 

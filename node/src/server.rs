@@ -71,7 +71,7 @@ impl Server {
             .collect();
         links.set_peers(&calls);
         let addresses = Arc::new(AddressBook::new(named));
-        let (requests_in, requests) = mpsc::channel(config.queue_max);
+        let (requests_in, requests) = mpsc::channel(config.limits.queue_max);
         let router = Arc::new(Router::new(
             identity,
             requests_in,
@@ -187,7 +187,7 @@ async fn run_groups(
 }
 
 fn admin_token(config: &Config) -> anyhow::Result<Option<String>> {
-    let Some(path) = &config.admin_token_file else {
+    let Some(path) = &config.security.admin_token_file else {
         return Ok(None);
     };
     let read = std::fs::read_to_string(path);
@@ -210,9 +210,9 @@ fn transport_options(config: &Config, incarnation: u64, tls: Option<&Tls>) -> Tr
 
 fn limits(config: &Config, wal: &Wal) -> Limits {
     Limits {
-        body_bytes: config.body_bytes_max.min(wal.command_len_max() / 2),
+        body_bytes: config.limits.body_bytes_max.min(wal.command_len_max() / 2),
         key_bytes: KEY_BYTES_MAX,
-        connections: config.connections_max,
+        connections: config.limits.connections_max,
         timeout: config.timeout(),
         reads: config.reads,
     }
@@ -224,14 +224,14 @@ fn settings(config: &Config, incarnation: u64) -> Settings {
         incarnation,
         cluster: config.cluster.clone(),
         rebalance: !config.no_rebalance,
-        tick: Duration::from_millis(config.tick_ms),
-        election_ticks: config.election_ticks,
-        heartbeat_ticks: config.heartbeat_ticks,
-        timeouts_follow: config.timeouts == Timeouts::Auto,
-        apply_inline: config.no_async_apply,
-        proposals_max: config.queue_max,
-        snapshot_entries: config.snapshot_entries,
-        keep_entries: config.keep_entries,
+        tick: Duration::from_millis(config.times.tick_ms),
+        election_ticks: config.times.election_ticks,
+        heartbeat_ticks: config.times.heartbeat_ticks,
+        timeouts_follow: config.times.timeouts == Timeouts::Auto,
+        apply_inline: config.switches.no_async_apply,
+        proposals_max: config.limits.queue_max,
+        snapshot_entries: config.limits.snapshot_entries,
+        keep_entries: config.limits.keep_entries,
         data: config.data.clone(),
     }
 }

@@ -24,10 +24,10 @@ pub(crate) struct Tls {
 
 /// Reads the certificates that the configuration names, if it does.
 pub(crate) fn load(config: &Config) -> anyhow::Result<Option<Tls>> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+    let (Some(cert), Some(key)) = (&config.security.tls_cert, &config.security.tls_key) else {
         return Ok(None);
     };
-    let Some(ca) = &config.tls_ca else {
+    let Some(ca) = &config.security.tls_ca else {
         return Err(anyhow!(
             "--tls-cert needs --tls-ca: peers must be able to tell each other's certificates"
         ));
@@ -61,8 +61,8 @@ pub(crate) fn load(config: &Config) -> anyhow::Result<Option<Tls>> {
             .with_client_auth_cert(chain, key()?)
             .context("the certificate and the key do not fit")?,
     );
-    let name = ServerName::try_from(config.tls_name.clone())
-        .map_err(|_| anyhow!("--tls-name {:?} is no host name", config.tls_name))?;
+    let name = ServerName::try_from(config.security.tls_name.clone())
+        .map_err(|_| anyhow!("--tls-name {:?} is no host name", config.security.tls_name))?;
     let peers = PeerTls {
         server: Arc::clone(&server),
         client,

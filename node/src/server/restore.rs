@@ -152,17 +152,17 @@ fn founders(config: &Config) -> anyhow::Result<Configuration> {
 fn core_config(config: &Config, bugs: &Bugs, founders: Configuration) -> raft::Config {
     raft::Config {
         seed: rand::random(),
-        election_ticks_min: config.election_ticks,
-        election_ticks_max: 2 * config.election_ticks,
-        heartbeat_ticks: config.heartbeat_ticks,
+        election_ticks_min: config.times.election_ticks,
+        election_ticks_max: 2 * config.times.election_ticks,
+        heartbeat_ticks: config.times.heartbeat_ticks,
         // A cluster of one group is not worth the wait for its waking.
-        sleep_after_ticks: (config.groups > 1).then_some(4 * config.election_ticks),
-        lease_drift_percent: Some(config.lease_drift_percent),
-        batching: !config.no_batching,
-        pre_vote: !config.no_pre_vote,
-        pipelining: !config.no_pipelining,
-        parallel_append: !config.no_parallel_append,
-        asynchronous_apply: !config.no_async_apply,
+        sleep_after_ticks: (config.groups > 1).then_some(4 * config.times.election_ticks),
+        lease_drift_percent: Some(config.times.lease_drift_percent),
+        batching: !config.switches.no_batching,
+        pre_vote: !config.switches.no_pre_vote,
+        pipelining: !config.switches.no_pipelining,
+        parallel_append: !config.switches.no_parallel_append,
+        asynchronous_apply: !config.switches.no_async_apply,
         #[cfg(feature = "bugs")]
         bugs: bugs.core,
         ..raft::Config::new(config.id, founders)
