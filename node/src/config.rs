@@ -11,6 +11,7 @@ use raft::NodeId;
 
 use crate::bug::Bugs;
 use crate::group::ReadMode;
+use crate::router::Patience;
 
 /// How to run a node.
 #[derive(Args, Clone, Debug)]
@@ -260,9 +261,16 @@ impl Config {
         Ok(Bugs::default())
     }
 
-    /// How long an operation may take.
-    pub fn timeout(&self) -> Duration {
-        Duration::from_millis(self.times.timeout_ms)
+    /// How long to wait for what: for another leader as long as the longest election timeout and
+    /// half of it for the election itself, for a former one's last words some heartbeats.
+    pub fn patience(&self) -> Patience {
+        let times = &self.times;
+        let ticks = |ticks| Duration::from_millis(times.tick_ms) * ticks;
+        Patience {
+            operation: Duration::from_millis(times.timeout_ms),
+            election: ticks(3 * times.election_ticks),
+            last_words: ticks(4 * times.heartbeat_ticks),
+        }
     }
 }
 

@@ -17,6 +17,18 @@ use crate::group::{
 use crate::state_machine::{Answer, Command, State};
 use crate::transport::{self, RequestError, Transport};
 
+/// How long the router waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// An operation's outcome.
+    pub operation: Duration,
+    /// Another leader, while the one that is known cannot be reached.
+    pub election: Duration,
+    /// The last words of a leader that another has followed: what it had under way when it handed
+    /// over it can still answer.
+    pub last_words: Duration,
+}
+
 /// Hands requests to the groups.
 #[derive(Debug)]
 pub struct Router {
@@ -26,7 +38,7 @@ pub struct Router {
     groups: Groups,
     links: Arc<Transport>,
     addresses: Arc<AddressBook>,
-    timeout: Duration,
+    patience: Patience,
     bugs: Bugs,
 }
 
@@ -38,7 +50,7 @@ impl Router {
         groups: Groups,
         links: Arc<Transport>,
         addresses: Arc<AddressBook>,
-        timeout: Duration,
+        patience: Patience,
         bugs: Bugs,
     ) -> Router {
         Router {
@@ -48,7 +60,7 @@ impl Router {
             groups,
             links,
             addresses,
-            timeout,
+            patience,
             bugs,
         }
     }
@@ -100,36 +112,67 @@ impl Router {
         &self,
         group: GroupId,
         forward: Forward,
-        request: impl FnOnce(Reply<T>) -> Request,
-        task: impl FnOnce() -> Task,
+        request: impl Fn(Reply<T>) -> Request,
+        task: impl Fn() -> Task,
     ) -> Result<T, Failure> {
         let asked = async {
-            let (reply, answer) = oneshot::channel();
-            self.enqueue(request(reply))?;
-            match answer.await.unwrap_or(Err(Failure::Lost)) {
-                Err(Failure::NotLeader { leader }) if forward == Forward::ToLeader => {
-                    let task = task();
-                    self.pass_on(leader, Forwarded { group, task }).await
+            loop {
+                let (reply, answer) = oneshot::channel();
+                self.enqueue(request(reply))?;
+                let leader = match answer.await.unwrap_or(Err(Failure::Lost)) {
+                    Err(Failure::NotLeader { leader }) if forward == Forward::ToLeader => {
+                        leader.ok_or(Failure::NoLeader)?
+                    }
+                    answer => return answer,
+                };
+                let task = task();
+                if let Some(answer) = self.pass_on(leader, Forwarded { group, task }).await {
+                    return answer;
                 }
-                answer => answer,
+                // It never left: whoever leads next may be asked as if nobody had been.
+                let mut leads = self.groups[group as usize].leader.subscribe();
+                let next = leads.wait_for(|known| known.is_some_and(|known| known != leader));
+                let next = tokio::time::timeout(self.patience.election, next).await;
+                next.map_err(|_| Failure::NoLeader)?
+                    .expect("the groups outlive the router");
             }
         };
-        let answered = tokio::time::timeout(self.timeout, asked).await;
+        let answered = tokio::time::timeout(self.patience.operation, asked).await;
         answered.unwrap_or(Err(Failure::Timeout))
     }
 
-    /// Has the leader do it. An answer that never comes leaves the outcome unknown.
+    /// Has the leader do it; none if it could not be asked. An answer that never comes leaves the
+    /// outcome unknown, and is not waited for from who does not lead any more.
     async fn pass_on<T: DeserializeOwned>(
         &self,
-        leader: Option<NodeId>,
+        leader: NodeId,
         forwarded: Forwarded,
-    ) -> Result<T, Failure> {
-        let leader = leader.ok_or(Failure::NoLeader)?;
+    ) -> Option<Result<T, Failure>> {
         let request = transport::Request::Forward(forwarded.encode());
-        match self.links.request(leader, &request, self.timeout).await {
-            Ok(transport::Response::Forward(body)) => decode_answer(&body),
-            Err(RequestError::NotSent) => Err(Failure::NoLeader),
-            Ok(_) | Err(RequestError::NoAnswer) => Err(Failure::Lost),
+        tokio::select! {
+            answer = self.links.request(leader, &request, self.patience.operation) => match answer {
+                Ok(transport::Response::Forward(body)) => Some(decode_answer(&body)),
+                Err(RequestError::NotSent) => None,
+                Ok(_) | Err(RequestError::NoAnswer) => Some(Err(Failure::Lost)),
+            },
+            () = self.has_followed(leader, forwarded.group) => Some(Err(Failure::Lost)),
+        }
+    }
+
+    /// Waits until another leads the group, and has for so long that the former one said its last.
+    async fn has_followed(&self, former: NodeId, group: GroupId) {
+        let mut leads = self.groups[group as usize].leader.subscribe();
+        let another = |known: &Option<NodeId>| known.is_some_and(|known| known != former);
+        loop {
+            let followed = leads.wait_for(another).await;
+            drop(followed.expect("the groups outlive the router"));
+            let back = leads.wait_for(|known| !another(known));
+            if tokio::time::timeout(self.patience.last_words, back)
+                .await
+                .is_err()
+            {
+                return;
+            }
         }
     }
 
@@ -151,7 +194,7 @@ impl Router {
             forward,
             reply,
         })?;
-        match tokio::time::timeout(self.timeout, answer).await {
+        match tokio::time::timeout(self.patience.operation, answer).await {
             Ok(Ok(answer)) => answer.map(|()| state),
             // A read leaves no trace, so that it was not answered is all there is to know.
             Ok(Err(_)) => Err(Failure::Stopping),
@@ -185,7 +228,11 @@ impl Router {
             task: Task::Identify,
         };
         let request = transport::Request::Forward(task.encode());
-        match self.links.request(node, &request, self.timeout).await {
+        match self
+            .links
+            .request(node, &request, self.patience.operation)
+            .await
+        {
             Ok(transport::Response::Forward(body)) => decode_answer(&body),
             Ok(_) | Err(_) => Err(Failure::Refused(format!("node {node} cannot be reached"))),
         }
@@ -195,7 +242,7 @@ impl Router {
     pub async fn status(&self) -> Result<NodeStatus, Failure> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Request::Status { reply })?;
-        match tokio::time::timeout(self.timeout, answer).await {
+        match tokio::time::timeout(self.patience.operation, answer).await {
             Ok(Ok(status)) => Ok(status),
             _ => Err(Failure::Stopping),
         }

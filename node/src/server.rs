@@ -78,7 +78,7 @@ impl Server {
             groups.clone(),
             Arc::clone(&links),
             Arc::clone(&addresses),
-            config.timeout(),
+            config.patience(),
             bugs,
         ));
 
@@ -213,7 +213,7 @@ fn limits(config: &Config, wal: &Wal) -> Limits {
         body_bytes: config.limits.body_bytes_max.min(wal.command_len_max() / 2),
         key_bytes: KEY_BYTES_MAX,
         connections: config.limits.connections_max,
-        timeout: config.timeout(),
+        timeout: config.patience().operation,
         reads: config.reads,
     }
 }

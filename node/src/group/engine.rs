@@ -529,6 +529,7 @@ impl Engine {
         if let Some(change) = ready.role {
             let span = self.members[at].span();
             tracing::info!(parent: &span, role = %change.role, leader = change.leader, "role");
+            self.groups[at].leader.send_replace(change.leader);
             if let Some(done) = self.members[at].role_changed(change) {
                 done.answer(Ok(0));
             }

@@ -34,7 +34,7 @@ use bytes::BytesMut;
 use parking_lot::RwLock;
 use raft::{MembershipChange, NodeId, Refused, Term};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use crate::encoding::GroupId;
 use crate::state_machine::{Answer, State};
@@ -55,6 +55,8 @@ fn group_span(group: GroupId, term: Term) -> tracing::Span {
 pub struct Shared {
     /// The applied state.
     pub state: RwLock<State>,
+    /// Who leads, as far as this node knows.
+    pub leader: watch::Sender<Option<NodeId>>,
 }
 
 /// How fresh a read must be.

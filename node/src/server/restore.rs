@@ -90,6 +90,7 @@ pub(super) fn restore(
         });
         groups.push(Arc::new(Shared {
             state: RwLock::new(state),
+            ..Shared::default()
         }));
     }
     Ok((seeds, groups))

@@ -142,6 +142,13 @@ impl Cluster {
         }
     }
 
+    /// Freezes a node: its connections stand, and nothing answers.
+    pub(crate) fn freeze(&self, id: u64) {
+        let child = self.node(id).child.as_ref().unwrap();
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// Asks a node to stop, and waits until it has.
     pub(crate) async fn stop(&mut self, id: u64) -> std::process::ExitStatus {
         let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cluster;
+mod forwarding;
 mod inputs;
 mod membership;
 mod operations;
