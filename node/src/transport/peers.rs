@@ -135,7 +135,9 @@ impl Inner {
             }
         }
         drop(peers);
-        lost.iter().for_each(|peer| self.abandon(*peer));
+        for &peer in &lost {
+            self.abandon(peer);
+        }
         self.unreachable(lost);
     }
 
