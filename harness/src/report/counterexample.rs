@@ -18,7 +18,7 @@ const LANE_HEIGHT: f64 = 40.0;
 const STEP: f64 = 26.0;
 const MARGIN: f64 = 14.0;
 /// The page's width; a picture that needs more is scrolled.
-const WIDTH: f64 = 1100.0;
+const WIDTH: f64 = 1060.0;
 const LETTER: f64 = 7.1;
 const CALLS_MAX: usize = 40;
 
