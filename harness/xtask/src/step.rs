@@ -16,7 +16,8 @@ pub(crate) struct Outcome {
 
 /// The repository's top folder, wherever the command was typed.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
 /// The folder where cargo leaves its binaries for a profile.
