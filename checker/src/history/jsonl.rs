@@ -175,7 +175,13 @@ fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()>
             b"type" => type_ = Some(Type::from_name(scan.plain_bytes()?)?),
             b"f" => f = Some(scan.plain_string()?),
             b"key" => key = scan.value(history.values_mut(), scratch)?,
-            b"value" => value = scan.value(history.values_mut(), scratch)?,
+            b"value" => {
+                let steps = (f == Some("txn")).then(|| scan.steps(history.values_mut()));
+                value = match steps.flatten() {
+                    Some(steps) => steps,
+                    None => scan.value(history.values_mut(), scratch)?,
+                }
+            }
             b"error" => error = Some(scan.plain_string()?),
             b"node" => node = Some(scan.plain_string()?),
             b"revision" => revision = Some(scan.unsigned()?),

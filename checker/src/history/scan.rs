@@ -132,6 +132,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The steps of a transaction: a list that is not looked for among the values.
+    #[inline]
+    pub(super) fn steps(&mut self, values: &mut Values) -> Option<ValueId> {
+        (self.peek()? == b'[').then_some(())?;
+        let from = self.at;
+        let steps = self.compact_list();
+        steps.map(|()| values.keep(&self.text[from..self.at]))
+    }
+
     /// Passes over a list that stands as it is kept, without a blank: a transaction of long lists
     /// is nothing else. Declines what [`Scanner::canonical`] must look at.
     fn compact_list(&mut self) -> Option<()> {

@@ -2,6 +2,8 @@
 //!
 //! A history of a million operations repeats few shapes. Null and small integers live in the id
 //! itself; all else is kept once, as canonical JSON text (no blanks, keys sorted), in one arena.
+//! The steps of transactions hardly ever repeat, and nobody compares them whole: they are kept as they
+//! come, and their ids say nothing of equality.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -92,10 +94,16 @@ impl Values {
         if let Some(id) = self.tagged(tag, text) {
             return id;
         }
+        let id = self.keep(text);
+        self.table
+            .insert_unique(spread(tag), (tag, id.0), |&(tag, _)| spread(tag));
+        id
+    }
+
+    /// A new id for canonical text that is not looked for among what is there, and is never found.
+    pub(crate) fn keep(&mut self, text: &[u8]) -> ValueId {
         let id = u32::try_from(self.ends.len()).expect("fewer than 2^31 distinct values");
         assert!(id < INTEGER, "fewer than 2^31 distinct values");
-        self.table
-            .insert_unique(spread(tag), (tag, id), |&(tag, _)| spread(tag));
         self.text.extend_from_slice(text);
         self.ends.push(self.text.len());
         ValueId(id)

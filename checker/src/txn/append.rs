@@ -29,7 +29,8 @@ pub(crate) fn order(
         watch.round(key)?;
         last.push(chain(table, writes, key, &mut pairs, findings));
     }
-    let aside = versions_aside(table);
+    // The versions that only reads which fit no order have seen.
+    let aside: HashSet<u32> = table.lists().aside().iter().flatten().copied().collect();
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
         watch.round(txn)?;
         own_order(table, txn, findings);
@@ -91,15 +92,6 @@ fn chain(
         before = version;
     }
     before
-}
-
-/// The versions that only reads which fit no order have seen.
-fn versions_aside(table: &Table) -> HashSet<u32> {
-    let reads = (0..table.len() as u32).flat_map(|txn| table.ops(txn));
-    reads
-        .filter(|op| op.kind == Kind::Read && !table.fits(**op))
-        .flat_map(|op| table.list(*op).iter().copied())
-        .collect()
 }
 
 /// Finds what single reads get wrong.

@@ -39,12 +39,7 @@ impl Interner {
         if let Some(id) = place.and_then(|place| place.checked_sub(1)) {
             return id;
         }
-        let code = hash(&self.state, scope, text);
-        let (scopes, ends, bytes) = (&self.scopes, &self.ends, &self.bytes);
-        let found = self.ids.find(code, |&id| {
-            scopes[id as usize] == scope && slice(ends, bytes, id) == text
-        });
-        if let Some(&id) = found {
+        if let Some(&id) = self.unplaced(scope, text) {
             return id;
         }
         let id = u32::try_from(self.ends.len()).expect("fewer than 2^32 names");
@@ -56,10 +51,18 @@ impl Interner {
             return id;
         }
         let (scopes, ends, bytes, state) = (&self.scopes, &self.ends, &self.bytes, &self.state);
-        self.ids.insert_unique(code, id, |&id| {
-            hash(state, scopes[id as usize], slice(ends, bytes, id))
-        });
+        let code = |&id: &u32| hash(state, scopes[id as usize], slice(ends, bytes, id));
+        self.ids.insert_unique(code(&id), id, code);
         id
+    }
+
+    /// The id of a name that has no place as a number.
+    fn unplaced(&self, scope: u32, text: &[u8]) -> Option<&u32> {
+        if self.ids.is_empty() {
+            return None;
+        }
+        let same = |&id: &u32| self.scopes[id as usize] == scope && self.text_bytes(id) == text;
+        self.ids.find(hash(&self.state, scope, text), same)
     }
 
     /// Puts a number at its place, unless that would leave most places empty.

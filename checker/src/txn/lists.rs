@@ -68,17 +68,21 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Takes in one read: the text between the list's brackets. The answer stands for the list.
+    /// Takes in one read: the list that comes next. The answer stands for it.
     pub(crate) fn read(
         &mut self,
         key: u32,
-        inside: &[u8],
+        cursor: &mut Cursor,
         values: &mut Interner,
     ) -> Result<u32, Malformed> {
         if self.longest.len() <= key as usize {
             self.longest.resize_with(key as usize + 1, Longest::default);
         }
         let longest = &self.longest[key as usize];
+        if cursor.list_of(&longest.text) {
+            return Ok(longest.versions.len() as u32);
+        }
+        let inside = cursor.list()?;
         if let Some(length) = longest.prefix(inside) {
             return Ok(length as u32);
         }
@@ -143,6 +147,11 @@ impl Lists {
         self.longest
             .get(key as usize)
             .map_or(&[], |longest| &longest.versions[..read as usize])
+    }
+
+    /// The reads that were kept aside.
+    pub(crate) fn aside(&self) -> &[Box<[u32]>] {
+        &self.aside
     }
 
     /// Whether the read was kept aside, as it fits no prefix of its key's longest read.

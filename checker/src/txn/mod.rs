@@ -33,6 +33,7 @@ pub mod register;
 mod report;
 mod rows;
 mod scan;
+mod serial;
 mod solve;
 mod standing;
 mod table;

@@ -136,13 +136,7 @@ impl Table {
     }
 
     fn push_op(&mut self, cursor: &mut Cursor, reads_known: bool) -> Result<(), Malformed> {
-        let kind = match (cursor.value()?, self.data) {
-            (b"\"r\"", _) => Kind::Read,
-            (b"\"append\"", Data::Lists) | (b"\"w\"", Data::Registers) => Kind::Write,
-            (_, Data::Lists) => return cursor.expected("\"append\" or \"r\" before this"),
-            (_, Data::Registers) => return cursor.expected("\"w\" or \"r\" before this"),
-        };
-        cursor.need(b',', "a comma")?;
+        let kind = self.kind(cursor)?;
         let key = self.keys.intern(0, cursor.value()?);
         cursor.need(b',', "a comma and the value")?;
         let value = match kind {
@@ -155,8 +149,7 @@ impl Table {
                 if self.data == Data::Lists { 0 } else { NOTHING }
             }
             Kind::Read if self.data == Data::Lists => {
-                let inside = cursor.list()?;
-                self.lists.read(key, inside, &mut self.values)?
+                self.lists.read(key, cursor, &mut self.values)?
             }
             Kind::Write if self.data == Data::Registers && cursor.peek() == b'n' => {
                 return cursor
@@ -166,6 +159,31 @@ impl Table {
         };
         self.ops.push(MicroOp { kind, key, value });
         Ok(())
+    }
+
+    /// Takes what the micro-operation does, and the comma behind it.
+    fn kind(&self, cursor: &mut Cursor) -> Result<Kind, Malformed> {
+        let (write, write_comma, expected): (&[u8], &[u8], _) = match self.data {
+            Data::Lists => (
+                b"\"append\"",
+                b"\"append\",",
+                "\"append\" or \"r\" before this",
+            ),
+            Data::Registers => (b"\"w\"", b"\"w\",", "\"w\" or \"r\" before this"),
+        };
+        if cursor.literal(b"\"r\",") {
+            return Ok(Kind::Read);
+        }
+        if cursor.literal(write_comma) {
+            return Ok(Kind::Write);
+        }
+        let kind = match cursor.value()? {
+            b"\"r\"" => Kind::Read,
+            word if word == write => Kind::Write,
+            _ => return cursor.expected(expected),
+        };
+        cursor.need(b',', "a comma")?;
+        Ok(kind)
     }
 
     /// What the micro-operations work on.
@@ -185,6 +203,11 @@ impl Table {
 
     pub(crate) fn keys(&self) -> usize {
         self.keys.len()
+    }
+
+    /// The number of micro-operations.
+    pub(crate) fn steps(&self) -> usize {
+        self.ops.len()
     }
 
     /// The number of written or read values; versions below it have a text.
@@ -279,6 +302,17 @@ impl Table {
     /// Whether what a read saw fits the other reads of its key; of a register it always does.
     pub(crate) fn fits(&self, op: MicroOp) -> bool {
         self.data == Data::Registers || !Lists::is_aside(op.value)
+    }
+
+    /// The version that a version of a list stands on: the one before it in the longest read, or the
+    /// last one there when no read saw it.
+    pub(crate) fn listed_before(&self, version: u32) -> u32 {
+        let key = self.key_of(version);
+        let longest = self.lists.longest(key);
+        let place = (self.lists.position(version) as usize).min(longest.len());
+        place
+            .checked_sub(1)
+            .map_or(self.initial(key), |before| longest[before])
     }
 
     /// Whether the version was read, or stands before one that was.

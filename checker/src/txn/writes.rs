@@ -1,6 +1,6 @@
 //! Who wrote which version, and which transactions took effect.
 
-use super::table::{Kind, Status, Table};
+use super::table::{Data, Kind, Status, Table};
 use super::work::{Stop, Watch};
 
 /// Nobody: no transaction wrote this version.
@@ -58,31 +58,35 @@ impl Writes {
 
     /// A transaction of unknown outcome whose write was read did happen.
     fn revive(&mut self, table: &Table, watch: Watch) -> Result<(), Stop> {
-        let mut see = |version: u32| {
-            let writer = self.writer[version as usize];
-            if writer != NOBODY && table.status(writer) == Status::Unknown {
-                self.live[writer as usize] = true;
+        let unknown = |&txn: &u32| table.status(txn) == Status::Unknown;
+        if table.data() == Data::Lists {
+            for txn in (0..table.len() as u32).filter(unknown) {
+                watch.round(txn)?;
+                let mut written = table.ops(txn).iter().filter_map(|op| op.written());
+                self.live[txn as usize] = written.any(|version| table.is_listed(version));
             }
-        };
-        for key in 0..table.keys() as u32 {
             table
                 .lists()
-                .longest(key)
+                .aside()
                 .iter()
-                .copied()
-                .for_each(&mut see);
+                .flatten()
+                .for_each(|&version| self.see(table, version));
+            return Ok(());
         }
         for txn in 0..table.len() as u32 {
             watch.round(txn)?;
             for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
-                if table.fits(*op) {
-                    see(table.observed(*op));
-                } else {
-                    table.list(*op).iter().copied().for_each(&mut see);
-                }
+                self.see(table, table.observed(*op));
             }
         }
         Ok(())
+    }
+
+    fn see(&mut self, table: &Table, version: u32) {
+        let writer = self.writer[version as usize];
+        if writer != NOBODY && table.status(writer) == Status::Unknown {
+            self.live[writer as usize] = true;
+        }
     }
 
     /// The transaction that wrote a version, if any did or tried to.
