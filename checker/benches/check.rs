@@ -1,13 +1,17 @@
 //! The speed table of the crate's README: one row a bench, on seeded histories. Reading is apart.
 //!
 //! `cargo bench -p ordeal-checker` · a row alone: `cargo bench -p ordeal-checker -- 'one register'`
+//!
+//! The rows of recorded histories need them: `ORDEAL_HISTORIES` is the folder that has `etcd/` and
+//! `kv/`, as Porcupine publishes them. Without it they are skipped, and it is said.
 
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ordeal_checker::history::generate::{Anomaly, Object, Recipe, generate};
-use ordeal_checker::history::{History, jsonl};
+use ordeal_checker::history::{History, ReadOptions, jsonl, read_file};
 use ordeal_checker::{Model, Options, Verdict, check};
 
 fn recipe(operations: usize, clients: usize, unknown: f64) -> Recipe {
@@ -98,7 +102,31 @@ fn rows() -> Vec<(&'static str, Model, Recipe, Verdict)> {
             },
             Verdict::Valid,
         ),
+        structure("set", Model::Set, Object::Set, 10_000),
+        structure("queue", Model::Queue, Object::Queue, 100_000),
+        structure("stack", Model::Stack, Object::Stack, 100_000),
+        structure(
+            "priority queue",
+            Model::PriorityQueue,
+            Object::PriorityQueue,
+            100_000,
+        ),
+        structure("append log", Model::AppendLog, Object::AppendLog, 10_000),
     ]
+}
+
+/// A structure whose elements are put once each, ten clients, one operation in a hundred unknown.
+fn structure(
+    name: &'static str,
+    model: Model,
+    object: Object,
+    operations: usize,
+) -> (&'static str, Model, Recipe, Verdict) {
+    let recipe = Recipe {
+        object,
+        ..recipe(operations, 10, 0.01)
+    };
+    (name, model, recipe, Verdict::Valid)
 }
 
 fn engines(criterion: &mut Criterion) {
@@ -129,6 +157,90 @@ fn engines(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a second core is worth: the first row again, with one thread and with two.
+fn threads(criterion: &mut Criterion) {
+    let history = generate(&Recipe {
+        keys: 1000,
+        ..recipe(1_000_000, 100, 0.01)
+    });
+    let mut group = criterion.benchmark_group("threads");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(3));
+    for threads in [1, 2] {
+        let mut options = Options::new(Model::Register);
+        options.threads = Some(threads);
+        group.bench_function(format!("1M ops, 1000 keys: {threads}"), |bencher| {
+            bencher.iter(|| check(black_box(&history), &options));
+        });
+    }
+    group.finish();
+}
+
+/// Recorded histories, and how each must be read and judged.
+fn recorded(folder: &Path, name: &str) -> Vec<(History, Options)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().contains(name))
+        .collect();
+    files.sort();
+    let of = |path: PathBuf| {
+        let history = read_file(&path, ReadOptions::default())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let kv = path.parent().is_some_and(|folder| folder.ends_with("kv"));
+        let mut options = Options::new(if kv { Model::Kv } else { Model::Register });
+        options.failed_cas_differs = !kv;
+        options.explain = false;
+        (history, options)
+    };
+    files.into_iter().map(of).collect()
+}
+
+fn recordings(criterion: &mut Criterion) {
+    let Some(folder) = std::env::var_os("ORDEAL_HISTORIES").map(PathBuf::from) else {
+        eprintln!("SKIPPED the recorded histories: ORDEAL_HISTORIES names no folder of them");
+        return;
+    };
+    let mut group = criterion.benchmark_group("recorded");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(2));
+    for (room, name) in [
+        ("etcd", ".log"),
+        ("kv", "c10-ok"),
+        ("kv", "c10-bad"),
+        ("kv", "c50-ok"),
+        ("kv", "c50-bad"),
+    ] {
+        let all = recorded(&folder.join(room), name);
+        if all.is_empty() {
+            eprintln!("SKIPPED {room}: no file called {name} is there");
+            continue;
+        }
+        let longest = all.iter().map(|(history, options)| {
+            let best = (0..9).map(|_| check(history, options).figures.elapsed_ms);
+            best.fold(f64::INFINITY, f64::min)
+        });
+        let longest = longest.fold(0.0, f64::max);
+        eprintln!(
+            "{room} {name}: {} of them, the longest {longest:.3} ms",
+            all.len()
+        );
+        group.bench_function(format!("{room} {name}"), |bencher| {
+            bencher.iter(|| {
+                for (history, options) in &all {
+                    black_box(check(black_box(history), options));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 fn readers(criterion: &mut Criterion) {
     let history: History = generate(&Recipe {
         keys: 1000,
@@ -148,5 +260,5 @@ fn readers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, engines, readers);
+criterion_group!(benches, engines, threads, recordings, readers);
 criterion_main!(benches);

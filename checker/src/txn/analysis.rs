@@ -3,16 +3,17 @@
 use std::time::Instant;
 
 use super::anomaly::{Findings, Kind};
-use super::certificate::{Event, replays};
+use super::certificate::Event;
 use super::graph::Graph;
 use super::judge::Judge;
 use super::level::Level;
+use super::solve::Searched;
 use super::standing::{Known, Standing};
 use super::table::{Data, Table};
 use super::witness::Witness;
 use super::work::{Stop, Watch};
 use super::writes::Writes;
-use super::{append, register, serial};
+use super::{append, register, serial, solve};
 
 /// What an analysis may use.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct Limits {
     pub choices: usize,
     /// What may be taken for granted of a register's versions.
     pub assume: register::Assume,
+    /// The level that was asked for: once it holds, no stronger one is searched for.
+    pub asked: Level,
 }
 
 impl Default for Limits {
@@ -37,6 +40,7 @@ impl Default for Limits {
             work: 20_000_000,
             choices: 5_000_000,
             assume: register::Assume::default(),
+            asked: Level::StrictSerializable,
         }
     }
 }
@@ -77,6 +81,12 @@ impl Analysis {
     pub fn standing(&self, level: Level) -> Standing {
         let found = self.standings.iter().find(|(other, _)| *other == level);
         found.map_or(Standing::Open, |(_, standing)| *standing)
+    }
+
+    /// Takes in the proof of the strongest level: nothing is wrong then.
+    fn all_hold(&mut self, events: Vec<Event>) {
+        self.standings = Level::ALL.map(|level| (level, Standing::Holds)).to_vec();
+        self.certificate = Some((Level::StrictSerializable, events));
     }
 
     /// The weakest levels that are violated: none below them is.
@@ -132,17 +142,28 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
             table.key_text(table.key_of(version)),
         )));
     }
-    if table.data() == Data::Lists && strict(table, &writes, watch, analysis)? {
-        return Ok(());
-    }
+    let mut searched = None;
     let findings = &mut analysis.findings;
     let (order, order_known) = match table.data() {
         Data::Lists => {
+            if let Some(events) = serial::proof(table, &writes, watch)? {
+                analysis.memory_bytes = watch.held + serial::bytes(table);
+                analysis.all_hold(events);
+                return Ok(());
+            }
             append::reads(table, &writes, findings, watch)?;
             (append::order(table, &writes, findings, watch)?, true)
         }
         Data::Registers => {
             register::reads(table, &writes, findings, watch)?;
+            if findings.is_empty() && limits.asked == Level::StrictSerializable {
+                searched = search_first(table, &writes, limits, watch);
+                if let Some((_, Searched::Proven(events))) = searched {
+                    analysis.memory_bytes = watch.held;
+                    analysis.all_hold(events);
+                    return Ok(());
+                }
+            }
             let order = register::order(table, &writes, limits.assume, findings, watch)?;
             let total = register::is_total(table, &writes, &order);
             (order, total)
@@ -166,29 +187,27 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         limits,
         watch,
         order_known,
+        searched,
         analysis,
     }
     .run()
 }
 
-/// Whether a serial order of the transactions is at hand, and replays: then nothing is wrong.
-fn strict(
+/// Searches for the strongest level before anything else, as all others hold when it does; in half
+/// of the time that is left. None: time or memory ended.
+fn search_first(
     table: &Table,
     writes: &Writes,
+    limits: &Limits,
     watch: Watch,
-    analysis: &mut Analysis,
-) -> Result<bool, Stop> {
-    let strict = Level::StrictSerializable;
-    let Some(events) = serial::order(table, writes, watch)? else {
-        return Ok(false);
-    };
-    if !replays(table, writes, &events, strict, watch)? {
-        return Ok(false);
-    }
-    analysis.memory_bytes = watch.held + serial::bytes(table);
-    analysis.standings = Level::ALL.map(|level| (level, Standing::Holds)).to_vec();
-    analysis.certificate = Some((strict, events));
-    Ok(true)
+) -> Option<(Level, Searched)> {
+    let now = Instant::now();
+    let half = |deadline: Instant| now + deadline.saturating_duration_since(now) / 2;
+    let deadline = watch.deadline.map(half);
+    let bounds = limits.bounds(table.len(), Watch { deadline, ..watch });
+    let level = Level::StrictSerializable;
+    let searched = solve::search(table, writes, None, level, bounds);
+    searched.ok().map(|searched| (level, searched))
 }
 
 /// What finding components holds for each node: two numbers, a place in the order, a stack's entry.

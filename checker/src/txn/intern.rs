@@ -119,10 +119,13 @@ fn slice<'a>(ends: &[u32], bytes: &'a [u8], id: u32) -> &'a [u8] {
 /// The number that a text is in the shortest way, when it is a small one.
 fn number(text: &[u8]) -> Option<usize> {
     const DIGITS_MAX: usize = 8;
-    let plain = text.len() <= DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
-    (plain && (text.len() == 1 || text.first()? != &b'0')).then(|| {
-        text.iter()
-            .fold(0, |number, digit| 10 * number + usize::from(digit - b'0'))
+    let shortest = text.len() == 1 || text.first().is_some_and(|&first| first != b'0');
+    if !shortest || text.len() > DIGITS_MAX {
+        return None;
+    }
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(10 * number + usize::from(digit))
     })
 }
 

@@ -9,8 +9,9 @@ use super::component::Components;
 use super::cycle::{Found, Pattern, Search};
 use super::graph::{Graph, Mask};
 use super::level::Level;
-use super::solve::{Bounds, SEARCHED, Searched, search};
+use super::solve::{SEARCHED, Searched, search};
 use super::standing::{Known, Standing, broken_by_cycles};
+use super::table::Data;
 use super::visibility::Visibility;
 use super::witness::Witness;
 use super::work::{Stop, Watch, Work};
@@ -32,6 +33,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) watch: Watch,
     /// Whether the order of every key's versions is known.
     pub(crate) order_known: bool,
+    /// A level that was searched for already.
+    pub(crate) searched: Option<(Level, Searched)>,
     pub(crate) analysis: &'a mut Analysis,
 }
 
@@ -92,21 +95,18 @@ impl Judge<'_> {
         if self.analysis.standing(strict) == Standing::Holds {
             return self.certify_strict(all);
         }
+        // What is stronger than what was asked for is not worth a search.
+        if self.analysis.standing(self.limits.asked) == Standing::Holds {
+            return Ok(());
+        }
         for level in SEARCHED {
             if self.analysis.standing(level) != Standing::Open {
                 continue;
             }
-            let bounds = Bounds {
-                work: self.limits.work + 100 * u64::from(self.graph.txns),
-                watch: self.watch,
-                choices: self.limits.choices,
+            let searched = match self.searched.take_if(|(done, _)| *done == level) {
+                Some((_, searched)) => searched,
+                None => self.search_for(level),
             };
-            // A budget that ends here leaves what was decided before as it is.
-            let searched = self
-                .watch
-                .time()
-                .and_then(|()| search(self.witness, level, bounds))
-                .unwrap_or_else(|stop| Searched::Exhausted(stop.to_string()));
             match searched {
                 Searched::Proven(events) => {
                     known.proven.push(level);
@@ -124,6 +124,20 @@ impl Judge<'_> {
             self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
         }
         Ok(())
+    }
+
+    /// A budget that ends here leaves what was decided before as it is.
+    fn search_for(&self, level: Level) -> Searched {
+        let Witness {
+            table,
+            writes,
+            order,
+        } = self.witness;
+        let lists = (table.data() == Data::Lists).then_some((order, self.graph));
+        let bounds = self.limits.bounds(table.len(), self.watch);
+        let time = self.watch.time();
+        time.and_then(|()| search(table, writes, lists, level, bounds))
+            .unwrap_or_else(|stop| Searched::Exhausted(stop.to_string()))
     }
 
     /// A graph without a cycle gives an order; it is replayed.

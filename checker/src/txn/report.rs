@@ -41,6 +41,7 @@ pub(crate) fn check(history: &History, options: &Options, data: Data) -> Report 
         deadline: started.checked_add(options.budget.time),
         memory_bytes: usize::try_from(options.budget.memory_bytes).ok(),
         assume: options.transactions.assume,
+        asked: options.transactions.level,
         ..Limits::default()
     };
     let table = match table_of(history, data, limits.watch()) {

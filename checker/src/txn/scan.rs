@@ -14,6 +14,18 @@ pub struct Malformed {
     pub expected: &'static str,
 }
 
+/// The bytes that end a number or a word.
+const ENDS: [bool; 256] = {
+    let mut ends = [false; 256];
+    let bytes = b",]}: \t\n\r\x0c";
+    let mut at = 0;
+    while at < bytes.len() {
+        ends[bytes[at] as usize] = true;
+        at += 1;
+    }
+    ends
+};
+
 pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
@@ -82,13 +94,10 @@ impl<'a> Cursor<'a> {
             b'"' => self.string()?,
             b'[' | b'{' => self.nested()?,
             _ => {
-                let plain = |byte: &u8| {
-                    !matches!(byte, b',' | b']' | b'}' | b':') && !byte.is_ascii_whitespace()
-                };
                 let rest = &self.text[start..];
                 self.at += rest
                     .iter()
-                    .position(|byte| !plain(byte))
+                    .position(|&byte| ENDS[usize::from(byte)])
                     .unwrap_or(rest.len());
             }
         }

@@ -7,19 +7,31 @@
 //! began later may be among those. The order proves itself when it is replayed; where there is none,
 //! there is an anomaly, and the graph is built to tell which.
 
-use super::certificate::Event;
+use super::certificate::{Event, replays};
+use super::level::Level;
 use super::rows::Rows;
 use super::table::{Kind, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 
-/// The order, as far as this finds one; whether it explains the history is the replay's to say.
-pub(crate) fn order(
+/// An order that replays: the proof that the history is strictly serializable.
+pub(crate) fn proof(
     table: &Table,
     writes: &Writes,
     watch: Watch,
 ) -> Result<Option<Vec<Event>>, Stop> {
-    watch.memory(bytes(table))?;
+    if watch.memory(bytes(table)).is_err() {
+        return Ok(None); // there may be an anomaly to be shown in less
+    }
+    let Some(events) = order(table, writes, watch)? else {
+        return Ok(None);
+    };
+    let proven = replays(table, writes, &events, Level::StrictSerializable, watch)?;
+    Ok(proven.then_some(events))
+}
+
+/// The order, as far as this finds one; whether it explains the history is the replay's to say.
+fn order(table: &Table, writes: &Writes, watch: Watch) -> Result<Option<Vec<Event>>, Stop> {
     let Some(readers) = readers(table, writes, watch)? else {
         return Ok(None);
     };
@@ -66,11 +78,11 @@ fn readers(table: &Table, writes: &Writes, watch: Watch) -> Result<Option<Rows>,
         watch.round(txn)?;
         for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
             let version = table.observed(*op);
-            let writer = writes.live_writer(version);
-            if !table.fits(*op) || (writer.is_none() && !table.is_initial(version)) {
+            let by = writes.live_writer(version);
+            if !table.fits(*op) || (by.is_none() && !table.is_initial(version)) {
                 return Ok(None);
             }
-            if writer != Some(txn) {
+            if by != Some(txn) {
                 pairs.push((version, txn));
             }
         }

@@ -7,6 +7,7 @@
 
 use hashbrown::HashSet;
 
+use super::analysis::Limits;
 use super::anomaly::{Findings, Kind as Anomaly};
 use super::certificate::{Event, replays};
 use super::graph::{Edge, Graph};
@@ -14,7 +15,7 @@ use super::level::Level;
 use super::polygraph::{Link, Pairs, Solved, solve};
 use super::register::{self, Assume};
 use super::rows::Rows;
-use super::table::{Data, Kind, Status};
+use super::table::{Data, Kind, Status, Table};
 use super::witness::Witness;
 use super::work::{Stop, Watch, Work};
 use super::writes::Writes;
@@ -28,6 +29,17 @@ pub(crate) const SEARCHED: [Level; 6] = [
     Level::StrongSessionSnapshotIsolation,
     Level::SnapshotIsolation,
 ];
+
+impl Limits {
+    /// The bounds of a search among so many transactions.
+    pub(crate) fn bounds(&self, txns: usize, watch: Watch) -> Bounds {
+        Bounds {
+            work: self.work + 100 * txns as u64,
+            watch,
+            choices: self.choices,
+        }
+    }
+}
 
 /// What a search may use.
 #[derive(Clone, Copy, Debug)]
@@ -49,40 +61,50 @@ pub(crate) enum Searched {
     Exhausted(String),
 }
 
-/// Looks for an order of the transactions that satisfies a level.
-pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Result<Searched, Stop> {
-    let Witness { table, writes, .. } = witness;
-    let watch = bounds.watch;
+/// Looks for an order of the transactions that satisfies a level. Of lists the order of versions and
+/// the graph are given; of registers more is known of both when the level is taken for granted.
+pub(crate) fn search(
+    table: &Table,
+    writes: &Writes,
+    lists: Option<(&Rows, &Graph)>,
+    level: Level,
+    bounds: Bounds,
+) -> Result<Searched, Stop> {
     let real_time = level.covers(Level::StrongSnapshotIsolation);
     let sessions = level.covers(Level::StrongSessionSnapshotIsolation);
-    let assume = Assume {
-        sequential_keys: sessions,
-        linearizable_keys: real_time,
-    };
-    let better;
-    let order = match table.data() {
-        Data::Lists => witness.order,
-        Data::Registers => {
-            let mut findings = Findings::default();
-            better = register::order(table, writes, assume, &mut findings, watch)?;
-            if findings.has(Anomaly::CyclicVersions) {
-                return Ok(Searched::Refuted);
-            }
-            &better
+    let mut watch = bounds.watch;
+    let assumed;
+    let (order, graph) = if let Some(given) = lists {
+        given
+    } else {
+        let assume = Assume {
+            sequential_keys: sessions,
+            linearizable_keys: real_time,
+        };
+        let mut findings = Findings::default();
+        let order = register::order(table, writes, assume, &mut findings, watch)?;
+        if findings.has(Anomaly::CyclicVersions) {
+            return Ok(Searched::Refuted);
         }
+        watch = watch.holding(order.memory())?;
+        let graph = Graph::of(table, writes, &order, watch)?;
+        watch = watch.holding(graph.memory())?;
+        assumed = (order, graph);
+        (&assumed.0, &assumed.1)
     };
-    let watch = watch.holding(order.memory())?;
-    let graph = Graph::of(table, writes, order, watch)?;
-    let watch = watch.holding(graph.memory())?;
     let points = Points {
         snapshots: !level.covers(Level::Serializable),
     };
-    let edges = points.edges(&graph, |edge| match edge {
+    let edges = points.edges(graph, |edge| match edge {
         Edge::Process => sessions,
         Edge::Realtime => real_time,
         _ => true,
     });
-    let witness = Witness { order, ..witness };
+    let witness = Witness {
+        table,
+        writes,
+        order,
+    };
     let nodes = points.count(graph.len());
     let watch = watch.holding(edges.len() * EDGE_BYTES + nodes * NODE_BYTES)?;
     let most = bounds.choices.min(watch.free() / PAIR_BYTES);
@@ -94,7 +116,7 @@ pub(crate) fn search(witness: Witness, level: Level, bounds: Bounds) -> Result<S
     Ok(
         match solve(nodes, &edges, &open, Work::new(bounds.work, watch)) {
             Solved::Order(order) => {
-                let events = points.events(&order, &graph, writes);
+                let events = points.events(&order, graph, writes);
                 if replays(table, writes, &events, level, watch)? {
                     Searched::Proven(events)
                 } else {
