@@ -15,6 +15,8 @@ pub enum Bug {
     SyncSkipped,
     /// An operation whose fate is unknown is reported as certainly not done.
     FalseFailure,
+    /// A sync that failed counts as done.
+    SyncErrorIgnored,
 }
 
 /// Every bug of the runtime with its name and its number in the list of bug classes.
@@ -24,6 +26,7 @@ pub const ALL: &[(Bug, &str, u8)] = &[
     (Bug::LostOnRestart, "lost-on-restart", 10),
     (Bug::SyncSkipped, "sync-skipped", 4),
     (Bug::FalseFailure, "false-failure", 27),
+    (Bug::SyncErrorIgnored, "sync-error-ignored", 5),
 ];
 
 /// The bugs that are on.

@@ -62,17 +62,29 @@ pub enum Bug {
     NeverRevived,
     /// A leader believes that a peer still holds what it acknowledged on a disk that is lost.
     LostDiskBelieved,
+    /// A new leader appends no entry of its own.
+    NoNoop,
+    /// No vote is given for a log that is no longer than the own one.
+    VoteEqualRefused,
+    /// Who installs a snapshot keeps the configuration that it had.
+    SnapshotConfigurationDropped,
+    /// A heartbeat of an older term is answered as if it were of this one.
+    ReadRoundConfused,
+    /// Pre-votes are asked for in the term that is over.
+    PreVoteOwnTerm,
+    /// A follower serves its reads without waiting for the leader's commit index.
+    FollowerReadEarly,
 }
 
 /// The bugs that are switched on.
 #[cfg(feature = "bugs")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bugs(u32);
+pub struct Bugs(u64);
 
 #[cfg(feature = "bugs")]
 impl Bugs {
     /// Every bug with its name and its number in the list of bug classes.
-    pub const ALL: [(Bug, &'static str, u8); 27] = [
+    pub const ALL: [(Bug, &'static str, u8); 33] = [
         (Bug::StaleReads, "stale-reads", 21),
         (Bug::VoteNotPersisted, "vote-not-persisted", 1),
         (Bug::AckBeforeFsync, "ack-before-fsync", 4),
@@ -100,6 +112,16 @@ impl Bugs {
         (Bug::RefusedYetProposed, "refused-yet-proposed", 27),
         (Bug::NeverRevived, "never-revived", 20),
         (Bug::LostDiskBelieved, "lost-disk-believed", 19),
+        (Bug::NoNoop, "no-noop", 7),
+        (Bug::VoteEqualRefused, "vote-equal-refused", 12),
+        (
+            Bug::SnapshotConfigurationDropped,
+            "snapshot-configuration-dropped",
+            17,
+        ),
+        (Bug::ReadRoundConfused, "read-round-confused", 24),
+        (Bug::PreVoteOwnTerm, "pre-vote-own-term", 35),
+        (Bug::FollowerReadEarly, "follower-read-early", 40),
     ];
 
     /// The bug of that name.

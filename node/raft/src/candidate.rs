@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bugs::Bug;
 use crate::core::Core;
 use crate::log::NodeId;
 use crate::message::{Body, Stage};
@@ -20,7 +21,8 @@ impl Candidate {
     /// Begins the ballot of `stage`; in the real one the term has been raised already.
     pub(crate) fn new(core: &mut Core, stage: Stage, forced: bool) -> Candidate {
         let last = core.log.last();
-        let term = core.term() + u64::from(stage == Stage::Pre);
+        let asks_ahead = stage == Stage::Pre && !core.bug(Bug::PreVoteOwnTerm);
+        let term = core.term() + u64::from(asks_ahead);
         let me = core.id();
         let voters: Vec<NodeId> = core.configuration().members().collect();
         for id in voters {

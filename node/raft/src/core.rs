@@ -1,6 +1,7 @@
 //! What a node has whatever its role: term and vote, log, configuration, commit, and the effects
 //! that gather until the caller asks for them.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use rand::{RngExt, SeedableRng};
@@ -416,7 +417,11 @@ impl Core {
         last: Position,
         free: bool,
     ) -> bool {
-        let fresh = last >= self.log.last() || self.bug(Bug::VoteAnyLog);
+        let fresh = match last.cmp(&self.log.last()) {
+            Ordering::Less => self.bug(Bug::VoteAnyLog),
+            Ordering::Equal => !self.bug(Bug::VoteEqualRefused),
+            Ordering::Greater => true,
+        };
         let wiped = self.wiped && !self.bug(Bug::WipedVotes);
         let granted = free && fresh && !wiped;
         if granted && stage == Stage::Real {
@@ -445,7 +450,12 @@ impl Core {
             );
         }
         self.log.reset(meta.position());
-        self.membership = Membership::new(meta.index, meta.configuration.clone());
+        let configuration = if self.bug(Bug::SnapshotConfigurationDropped) {
+            self.configuration().clone()
+        } else {
+            meta.configuration.clone()
+        };
+        self.membership = Membership::new(meta.index, configuration);
         self.commit = meta.index;
         self.handed = meta.index;
         self.apply_window.clear();

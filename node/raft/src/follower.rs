@@ -1,6 +1,7 @@
 //! A follower: takes what its leader sends, and campaigns when it hears from none. A learner is a
 //! follower that never campaigns.
 
+use crate::bugs::Bug;
 use crate::core::Core;
 use crate::log::NodeId;
 use crate::message::Body;
@@ -99,6 +100,8 @@ impl Follower {
                 commit,
             } => {
                 core.commit_to(commit);
+                let early = core.bug(Bug::FollowerReadEarly);
+                let index = if early { core.applied } else { index };
                 self.reads.answered(core, round, index);
             }
             Body::TimeoutNow if core.may_campaign() => return Next::Campaign(Campaign::Forced),

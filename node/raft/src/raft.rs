@@ -566,7 +566,11 @@ impl Raft {
             }
             // It confirms no round: those of the newer term, which the sender may lead by now, are
             // others.
-            Body::Heartbeat { .. } => self.core.send(from, Body::HeartbeatReply { round: 0 }),
+            Body::Heartbeat { round, .. } => {
+                let confused = self.core.bug(Bug::ReadRoundConfused);
+                let round = if confused { *round } else { 0 };
+                self.core.send(from, Body::HeartbeatReply { round });
+            }
             _ => {}
         }
     }

@@ -12,7 +12,9 @@ use crate::bug::{Bug, Bugs};
 use crate::config::Config;
 use crate::group::{GroupId, Groups, Shared, load_snapshot};
 use crate::state_machine::State;
-use crate::storage::{Append, Disk, RealDisk, Snapshots, Storage, UnsyncedDisk, Wal, WalOptions};
+use crate::storage::{
+    Append, Disk, HeedlessDisk, RealDisk, Snapshots, Storage, UnsyncedDisk, Wal, WalOptions,
+};
 
 pub(super) fn open(
     config: &Config,
@@ -25,6 +27,8 @@ pub(super) fn open(
     };
     let disk: Arc<dyn Disk> = if bugs.has(Bug::SyncSkipped) {
         Arc::new(UnsyncedDisk)
+    } else if bugs.has(Bug::SyncErrorIgnored) {
+        Arc::new(HeedlessDisk(RealDisk))
     } else {
         Arc::new(RealDisk)
     };

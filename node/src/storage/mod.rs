@@ -34,7 +34,7 @@ pub use recovery::{Place, RecoveryReport, TornTail};
 pub use snapshot::Snapshots;
 pub use wal::{Append, Wal, WalOptions};
 
-pub(crate) use disk::{Disk, RealDisk, UnsyncedDisk};
+pub(crate) use disk::{Disk, HeedlessDisk, RealDisk, UnsyncedDisk};
 use identity::Lock;
 use raft::Restored;
 use std::collections::BTreeMap;

@@ -32,6 +32,20 @@ fn adjust(bug: Bug, setup: &mut Setup) {
             mischief.pause_max_us = 60_000;
             (mischief.change, mischief.crash, mischief.partition) = (100, 20, 20);
         }
+        Bug::ReadRoundConfused => {
+            // Who led comes back to lead while its old heartbeats are still on their way.
+            (setup.voters, setup.learners) = (3, 0);
+            setup.config.check_quorum = false;
+            setup.config.lease_drift_percent = None;
+            mischief.pause_max_us = 100_000;
+            (mischief.change, mischief.wipe, mischief.crash) = (0, 0, 0);
+            (mischief.hand_over, mischief.weather, mischief.stop) = (150, 30, 0);
+            mischief.campaign = 30;
+        }
+        Bug::SnapshotConfigurationDropped => {
+            setup.snapshot_every = 10;
+            (mischief.partition, mischief.change) = (30, 60);
+        }
         Bug::LostDiskBelieved => {
             (mischief.wipe, mischief.readmit) = (60, 0);
         }
@@ -102,7 +116,7 @@ fn every_bug_is_caught() {
 }
 
 /// A law, and a bug that breaks it.
-const SEEN: [(&str, Bug); 20] = [
+const SEEN: [(&str, Bug); 21] = [
     ("one vote", Bug::VoteErased),
     ("election safety", Bug::QuorumMiscounted),
     ("leader completeness", Bug::VoteAnyLog),
@@ -115,6 +129,10 @@ const SEEN: [(&str, Bug); 20] = [
     ("refused is refused", Bug::RefusedYetProposed),
     ("one change at a time", Bug::ChangesOverlap),
     ("majorities overlap", Bug::JointSkipped),
+    (
+        "configuration of the snapshot",
+        Bug::SnapshotConfigurationDropped,
+    ),
     ("configuration of the log", Bug::ConfigurationKept),
     ("commits its own term", Bug::CommitOldTerm),
     ("change after own commit", Bug::ChangeBeforeCommit),

@@ -79,6 +79,21 @@ fn a_failed_fsync_is_never_tried_again_and_nothing_is_acknowledged_after_it() {
     assert_eq!(stable.iter().collect::<Vec<_>>(), [0; 0]);
 }
 
+/// The bug `sync-error-ignored`, seen: what never became stable is acknowledged.
+#[test]
+fn who_takes_a_failed_fsync_for_done_acknowledges_what_is_not_stable() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let faulty = Faulty::default();
+    faulty.sync_fails.store(true, Ordering::Relaxed);
+    let recovered = recover(dir.path()).expect("sound");
+    let disk: Arc<dyn Disk> = Arc::new(HeedlessDisk(faulty));
+    let (position, ledger) = (&recovered.position, recovered.ledger);
+    let wal = Wal::start(dir.path(), disk, position, ledger, options(64 << 10)).expect("starts");
+    append(&wal, 1, entries(vec![entry(1, 1, 10)]));
+    wal.close();
+    assert!(!wal.has_failed());
+}
+
 #[test]
 fn a_full_disk_is_told_early_and_overcome_when_there_is_room() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -30,6 +30,7 @@ impl Cluster {
         if let Some(meta) = ready.snapshot_install {
             let image = process.incoming.take().expect("the snapshot lies beside");
             assert_eq!(image.meta, meta, "[snapshot announced]");
+            self.laws.installs(&process.raft, &meta);
             process.log.skip_to(raft::Position {
                 index: meta.index,
                 term: meta.term,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use raft::{
-    Body, Configuration, Entry, Envelope, Index, NodeId, Payload, Raft, Stage, Term, Write,
+    Body, Configuration, Entry, Envelope, Index, NodeId, Payload, Raft, SnapshotMeta, Stage, Term,
+    Write,
 };
 
 use super::disk::{Disk, Tape};
@@ -262,6 +263,18 @@ impl Laws {
                 raft.configuration()
             );
         }
+    }
+
+    /// A node begins anew from a snapshot: its log is empty behind it, and the configuration that of
+    /// the snapshot.
+    pub(crate) fn installs(&self, raft: &Raft, snapshot: &SnapshotMeta) {
+        law!(
+            self,
+            "configuration of the snapshot",
+            *raft.configuration() == snapshot.configuration,
+            "{:?}",
+            raft.configuration()
+        );
     }
 
     /// The node lost its disk. It may fall back in terms, but not vote again in one.
