@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use raft::NodeId;
+use raft::{NodeId, Priority};
 
 use crate::bug::Bugs;
 use crate::group::ReadMode;
@@ -44,6 +44,10 @@ pub struct Config {
     /// Leave leadership of the groups where it falls instead of spreading it over the nodes
     #[arg(long)]
     pub no_rebalance: bool,
+    /// Whether this node stands for election as soon as others do (normal), after all others (low),
+    /// or only when it is told to (never); where groups' leaders are spread that is not looked at
+    #[arg(long, value_name = "WHEN", default_value = "normal", value_parser = priority)]
+    pub priority: Priority,
     /// How reads are served that do not say
     #[arg(long, value_name = "MODE", default_value = "index")]
     pub reads: ReadMode,
@@ -103,6 +107,10 @@ pub struct Limits {
     /// Entries kept behind a snapshot for slow followers
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub keep_entries: u64,
+    /// Bytes of log entries held, by all groups together, above which snapshots are taken earlier and
+    /// fewer entries kept behind them (a log may always be as large as the state)
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
+    pub log_bytes_max: usize,
     /// Largest request body
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub body_bytes_max: usize,
@@ -219,6 +227,15 @@ pub fn is_address(text: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
+fn priority(text: &str) -> Result<Priority, String> {
+    match text {
+        "normal" => Ok(Priority::Normal),
+        "low" => Ok(Priority::Low),
+        "never" => Ok(Priority::Never),
+        _ => Err("must be one of normal, low, never".into()),
+    }
+}
+
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
 }
@@ -321,6 +338,7 @@ mod tests {
             ),
             ("--heartbeat-ticks 30".into(), "at least twice"),
             ("--reads soon".into(), "index, lease, follower, stale"),
+            ("--priority high".into(), "one of normal, low, never"),
             ("--tls-cert c.pem".into(), "--tls-key"),
         ] {
             let error = check(&flags).unwrap_err();

@@ -232,6 +232,7 @@ fn settings(config: &Config, incarnation: u64) -> Settings {
         proposals_max: config.limits.queue_max,
         snapshot_entries: config.limits.snapshot_entries,
         keep_entries: config.limits.keep_entries,
+        log_bytes_max: config.limits.log_bytes_max / config.groups as usize,
         data: config.data.clone(),
     }
 }

@@ -107,6 +107,8 @@ pub struct HardState {
 pub(crate) struct Log {
     start: Position,
     entries: VecDeque<Entry>,
+    /// What all of them count for.
+    bytes: usize,
     written: Index,
     stable: Index,
     /// For each write in flight, the last index that will be stable when it is done.
@@ -128,6 +130,7 @@ impl Log {
         let last = entries.last().map_or(start.index, |entry| entry.index);
         Log {
             start,
+            bytes: entries.iter().map(Entry::size_bytes).sum(),
             entries: entries.into(),
             written: last,
             stable: last,
@@ -221,8 +224,29 @@ impl Log {
             .sum()
     }
 
+    /// What all entries that are kept count for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The first of the entries up to `index` that are at most so many, and count for at most so
+    /// much.
+    pub(crate) fn tail(&self, index: Index, entries_max: u64, bytes_max: usize) -> Index {
+        let oldest = (index + 1).saturating_sub(entries_max);
+        let (mut from, mut bytes) = (index + 1, 0);
+        while from > oldest
+            && let Some(entry) = self.get(from - 1)
+            && bytes + entry.size_bytes() <= bytes_max
+        {
+            bytes += entry.size_bytes();
+            from -= 1;
+        }
+        from
+    }
+
     pub(crate) fn append(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last_index() + 1, "the log has no holes");
+        self.bytes += entry.size_bytes();
         self.entries.push_back(entry);
     }
 
@@ -232,7 +256,9 @@ impl Log {
             index > self.start.index,
             "a compacted entry is never truncated"
         );
-        self.entries.truncate((index - self.first_index()) as usize);
+        let kept = (index - self.first_index()) as usize;
+        let cut = self.entries.drain(kept.min(self.entries.len())..);
+        self.bytes -= cut.map(|entry| entry.size_bytes()).sum::<usize>();
         if index <= self.written {
             self.cut = Some(self.cut.map_or(index, |cut| cut.min(index)));
             self.written = index - 1;
@@ -249,7 +275,8 @@ impl Log {
         let Some(start) = self.position(index) else {
             return;
         };
-        self.entries.drain(..(index - self.start.index) as usize);
+        let gone = self.entries.drain(..(index - self.start.index) as usize);
+        self.bytes -= gone.map(|entry| entry.size_bytes()).sum::<usize>();
         self.start = start;
     }
 
@@ -258,6 +285,7 @@ impl Log {
     pub(crate) fn reset(&mut self, start: Position) {
         self.start = start;
         self.entries.clear();
+        self.bytes = 0;
         self.written = start.index;
         self.stable = start.index;
         self.cut = None;
@@ -326,6 +354,22 @@ mod tests {
         assert_eq!(log.stable(), 5);
         log.write_done();
         assert_eq!(log.stable(), 7);
+    }
+
+    #[test]
+    fn what_the_entries_count_for_follows_them() {
+        let mut log = Log::restored(Position::default(), entries(1..=9, 1));
+        let each = log.bytes() / 9;
+        log.truncate(8);
+        log.append(entries(8..=8, 2).remove(0));
+        log.compact(3);
+        assert_eq!(log.bytes(), 5 * each);
+        assert_eq!(log.tail(7, 100, 3 * each), 5);
+        assert_eq!(log.tail(7, 2, 3 * each), 6);
+        assert_eq!(log.tail(7, 100, usize::MAX), 4);
+        assert_eq!(log.tail(7, 0, usize::MAX), 8);
+        log.reset(Position { index: 20, term: 2 });
+        assert_eq!(log.bytes(), 0);
     }
 
     #[test]

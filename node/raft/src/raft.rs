@@ -418,6 +418,17 @@ impl Raft {
         self.core.configuration()
     }
 
+    /// What the entries that are kept count for, in bytes.
+    pub fn log_bytes(&self) -> usize {
+        self.core.log.bytes()
+    }
+
+    /// The first entry of a tail that ends with `index`, has at most so many entries and counts for
+    /// at most so many bytes: what to keep behind a snapshot, see [`compact`](Self::compact).
+    pub fn tail(&self, index: Index, entries_max: u64, bytes_max: usize) -> Index {
+        self.core.log.tail(index, entries_max, bytes_max)
+    }
+
     /// What a snapshot taken at `index` must say of itself; none when the log does not reach there.
     pub fn snapshot_meta(&self, index: Index) -> Option<SnapshotMeta> {
         let term = self.core.log.term(index)?;

@@ -101,6 +101,8 @@ pub struct Settings {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
     pub keep_entries: u64,
+    /// Bytes of entries in a group's log that make a snapshot due.
+    pub log_bytes_max: usize,
     /// Where the data lives, to tell how large it is.
     pub data: std::path::PathBuf,
 }

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::io::{BufReader, BufWriter};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use raft::{Body, Index, Message, NodeId, SnapshotMeta, SnapshotRequest, Term};
-use tokio::sync::mpsc;
+use raft::{Body, Index, Message, NodeId, Raft, SnapshotMeta, SnapshotRequest, Term};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tracing::Instrument;
 
@@ -32,6 +32,8 @@ const PIECE_LEN: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Snapshots written or loaded at once: many groups take turns.
 const JOBS_MAX: usize = 2;
+/// Snapshots sent at once.
+const STREAMS_MAX: usize = 4;
 
 /// Something about snapshots came to an end.
 #[derive(Debug)]
@@ -80,8 +82,10 @@ pub(super) struct Snapshotter {
     events: mpsc::UnboundedSender<Event>,
     every: u64,
     keep: u64,
+    log_bytes_max: usize,
     standings: Vec<Standing>,
-    jobs: Arc<tokio::sync::Semaphore>,
+    jobs: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     incoming: Arc<Mutex<HashMap<GroupId, IncomingSnapshot>>>,
 }
 
@@ -103,8 +107,10 @@ impl Snapshotter {
             events,
             every: settings.snapshot_entries,
             keep: settings.keep_entries,
+            log_bytes_max: settings.log_bytes_max,
             standings: members.iter().map(standing).collect(),
-            jobs: Arc::new(tokio::sync::Semaphore::new(JOBS_MAX)),
+            jobs: Arc::new(Semaphore::new(JOBS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             incoming: Arc::default(),
         }
     }
@@ -114,9 +120,18 @@ impl Snapshotter {
     /// The group has applied up to `index`: is it time?
     pub(super) fn applied(&mut self, member: &Member, index: Index, shared: &Shared) {
         let standing = &self.standings[member.id as usize];
-        if !standing.writing && index >= standing.index + self.every {
+        if standing.writing || index <= standing.index {
+            return;
+        }
+        if index >= standing.index + self.every || self.is_long(&member.raft, shared) {
             self.write(member, shared);
         }
+    }
+
+    /// Whether the log takes more room than it may, and than the state that would take its place.
+    fn is_long(&self, raft: &Raft, shared: &Shared) -> bool {
+        let bytes = raft.log_bytes();
+        bytes > self.log_bytes_max && bytes as u64 > shared.state.read().size_bytes()
     }
 
     /// Somebody wants a snapshot now.
@@ -187,9 +202,9 @@ impl Snapshotter {
         // A leader's snapshot may have been installed meanwhile.
         if meta.index > standing.index {
             standing.index = meta.index;
-            member
-                .raft
-                .compact(meta.clone(), meta.index.saturating_sub(self.keep) + 1);
+            let keep_bytes = self.log_bytes_max / 2;
+            let keep_from = member.raft.tail(meta.index, self.keep, keep_bytes);
+            member.raft.compact(meta.clone(), keep_from);
             self.mark(group, Append::compacted(meta.clone()), meta.index, wal);
             tracing::info!(parent: &member.span(), index = meta.index, "snapshot written");
         }
@@ -222,7 +237,9 @@ impl Snapshotter {
     fn stream(&self, group: GroupId, request: SnapshotRequest) {
         let (files, links, events) = (self.files.clone(), self.links.clone(), self.events.clone());
         let span = group_span(group, request.term);
+        let streams = self.streams.clone();
         let sending = async move {
+            let _turn = streams.acquire_owned().await;
             let to = request.to;
             let meta = match transfer(&files, &links, group, request).await {
                 Ok(meta) => {
@@ -354,6 +371,8 @@ pub fn load(files: &Snapshots, group: GroupId, meta: &SnapshotMeta) -> anyhow::R
     ))?)
 }
 
+/// Sends the newest snapshot piece by piece, from where the follower has it. After each piece it rests
+/// as long as that took: half of the link and of both disks is left to others.
 async fn transfer(
     files: &Snapshots,
     links: &Transport,
@@ -377,6 +396,7 @@ async fn transfer(
             offset,
             bytes,
         };
+        let begun = Instant::now();
         offset = match links
             .request(request.to, &Request::Snapshot(piece), PATIENCE)
             .await?
@@ -386,6 +406,7 @@ async fn transfer(
             Response::Refused(reason) => anyhow::bail!("refused: {reason}"),
             Response::Forward(_) => anyhow::bail!("the answer is of another kind"),
         };
+        tokio::time::sleep(begun.elapsed()).await;
         let file = snapshot.clone();
         bytes = spawn_blocking(move || file.piece(offset, PIECE_LEN)).await??;
     }

@@ -164,6 +164,7 @@ fn core_config(config: &Config, bugs: &Bugs, founders: Configuration) -> raft::C
         sleep_after_ticks: (config.groups > 1).then_some(4 * config.times.election_ticks),
         lease_drift_percent: Some(config.times.lease_drift_percent),
         batching: !config.switches.no_batching,
+        priority: config.priority,
         pre_vote: !config.switches.no_pre_vote,
         pipelining: !config.switches.no_pipelining,
         parallel_append: !config.switches.no_parallel_append,
