@@ -251,8 +251,10 @@ impl Engine {
         }
     }
 
+    /// The least election timeout, as it is now.
     fn election_timeout(&self) -> Duration {
-        self.settings.tick * self.settings.election_ticks
+        let set = self.round_trips.as_ref().map(|(_, ticks)| ticks);
+        self.settings.tick * set.map_or(self.settings.election_ticks, |ticks| ticks.election_min)
     }
 
     fn touch(&mut self, group: GroupId) -> Option<&mut Member> {

@@ -15,7 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Node {
     pub(crate) id: u64,
     pub(crate) http: String,
+    /// Where its peers are told to call it.
     pub(crate) peer: String,
+    /// Where it listens to them.
+    listens: String,
     pub(crate) data: PathBuf,
     child: Option<Child>,
 }
@@ -24,6 +27,8 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     extra: Vec<String>,
+    /// How large a disk each node gets for itself, when it is to be small.
+    disk: Option<String>,
     client: reqwest::Client,
     dir: TempDir,
 }
@@ -47,44 +52,95 @@ impl Cluster {
 
     /// The same, without waiting for anything.
     pub(crate) fn launched(count: u64, extra: &[&str]) -> Cluster {
-        let mut cluster = Cluster {
-            nodes: Vec::new(),
-            extra: extra.iter().map(ToString::to_string).collect(),
-            client: reqwest::Client::builder()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
-            dir: TempDir::new().unwrap(),
-        };
-        for id in 1..=count {
-            cluster.add(id);
-        }
+        let mut cluster = Cluster::planned(count, extra);
         for id in 1..=count {
             cluster.run(id);
         }
         cluster
     }
 
+    /// Nodes that do not run yet, and that their peers call at another place than where they listen:
+    /// there `carry` takes the connections and carries them on.
+    pub(crate) fn behind<F: Future<Output = ()> + Send + 'static>(
+        count: u64,
+        extra: &[&str],
+        carry: impl Fn(TcpListener, String) -> F,
+    ) -> Cluster {
+        let mut cluster = Cluster::planned(count, extra);
+        for node in &mut cluster.nodes {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            node.peer = listener.local_addr().unwrap().to_string();
+            tokio::spawn(carry(listener, node.listens.clone()));
+        }
+        cluster
+    }
+
+    /// Nodes that do not run yet.
+    pub(crate) fn planned(count: u64, extra: &[&str]) -> Cluster {
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            extra: Vec::new(),
+            disk: None,
+            client: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+            dir: TempDir::new().unwrap(),
+        };
+        cluster.also_say(extra);
+        (1..=count).for_each(|id| cluster.add(id));
+        cluster
+    }
+
+    /// Flags for every node that is started from now on.
+    pub(crate) fn also_say(&mut self, flags: &[&str]) {
+        self.extra.extend(flags.iter().map(ToString::to_string));
+    }
+
+    /// Nodes that are started from now on have a disk of this size, seen by nobody else. Root only.
+    pub(crate) fn on_disks_of(&mut self, size: &str) {
+        self.disk = Some(size.to_owned());
+    }
+
+    /// Gives a running node's small disk another size.
+    pub(crate) fn resize_disk(&self, id: u64, size: &str) {
+        let node = self.node(id);
+        let pid = node.child.as_ref().unwrap().id().to_string();
+        let done = Command::new("nsenter")
+            .args(["--mount", "--target", &pid, "mount", "-o"])
+            .arg(format!("remount,size={size}"))
+            .arg(&node.data)
+            .status();
+        assert!(done.unwrap().success());
+    }
+
     fn add(&mut self, id: u64) {
-        let data = self.dir.path().join(format!("data{id}"));
+        let listens = free_address();
         self.nodes.push(Node {
             id,
             http: free_address(),
-            peer: free_address(),
-            data,
+            peer: listens.clone(),
+            listens,
+            data: self.dir.path().join(format!("data{id}")),
             child: None,
         });
     }
 
     /// Starts a node that founded the cluster, again or for the first time.
     pub(crate) fn run(&mut self, id: u64) {
+        self.run_with(id, &[]);
+    }
+
+    /// The same, with more said.
+    pub(crate) fn run_with(&mut self, id: u64, flags: &[&str]) {
         let members = self.nodes.iter().flat_map(|node| {
             [
                 "--member".into(),
                 format!("{}={},{}", node.id, node.peer, node.http),
             ]
         });
-        self.launch(id, members.collect());
+        let flags = flags.iter().map(ToString::to_string);
+        self.launch(id, members.chain(flags).collect());
     }
 
     /// Starts a new node that waits to be added, and knows nobody.
@@ -102,7 +158,8 @@ impl Cluster {
     /// From its next start on, a node listens to its peers elsewhere.
     pub(crate) fn move_peer_address(&mut self, id: u64) {
         let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
-        node.peer = free_address();
+        node.listens = free_address();
+        node.peer.clone_from(&node.listens);
     }
 
     fn launch(&mut self, id: u64, flags: Vec<String>) {
@@ -112,10 +169,21 @@ impl Cluster {
             .open(self.dir.path().join(format!("log{id}")))
             .unwrap();
         let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ordeal-node"));
+        let program = env!("CARGO_BIN_EXE_ordeal-node");
+        let mut command = match &self.disk {
+            None => Command::new(program),
+            Some(size) => {
+                const MOUNT: &str = r#"mount -t tmpfs -o size=$0 disk "$1" && shift && exec "$@""#;
+                std::fs::create_dir_all(&node.data).unwrap();
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", MOUNT, size]);
+                command.arg(&node.data).arg(program);
+                command
+            }
+        };
         command
             .args(["serve", "--threads", "1", "--id", &id.to_string()])
-            .args(["--http", &node.http, "--peer", &node.peer, "--data"])
+            .args(["--http", &node.http, "--peer", &node.listens, "--data"])
             .arg(&node.data)
             .args(flags)
             .args(&self.extra)

@@ -138,6 +138,52 @@ async fn a_node_with_a_wiped_disk_has_no_vote_until_it_is_readmitted() {
 }
 
 #[tokio::test]
+async fn a_node_of_no_priority_leads_only_when_it_is_told_to() {
+    let mut cluster = Cluster::planned(3, &[]);
+    cluster.run_with(1, &["--priority", "never"]);
+    cluster.run(2);
+    cluster.run(3);
+    let first = cluster.leader().await;
+    assert_ne!(first, 1);
+    cluster.kill(first);
+    let second = cluster.leader().await;
+    assert_ne!(second, 1);
+    cluster.put(1, "k", json!(1)).await;
+    let (status, body) = cluster
+        .send(second, "POST", "/transfer", Some(json!({"to": 1})))
+        .await;
+    assert_eq!(status, 200, "{body}");
+    cluster
+        .until(1, "it leads", |status| status["role"] == "leader")
+        .await;
+}
+
+#[tokio::test]
+async fn a_change_is_made_in_every_group_or_in_one() {
+    let mut cluster = Cluster::start(3, &["--groups", "3"]).await;
+    cluster.join(4);
+    let learners = |status: &Json| -> Vec<Json> {
+        let groups = status["groups"].as_array().unwrap().iter();
+        let learners = groups.map(|group| group["configuration"]["learners"].clone());
+        learners.collect()
+    };
+    change(&cluster, json!([{"add_learner": cluster.member(4)}])).await;
+    cluster
+        .until(1, "a learner of every group", |status| {
+            learners(status) == [json!([4]), json!([4]), json!([4])]
+        })
+        .await;
+    let body = json!({"changes": [{"remove": 4}], "group": 1});
+    let (status, answer) = cluster.send(1, "POST", "/members", Some(body)).await;
+    assert_eq!(status, 200, "{answer}");
+    cluster
+        .until(1, "one of two groups", |status| {
+            learners(status) == [json!([4]), json!([]), json!([4])]
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn leaders_of_many_groups_spread_over_the_nodes() {
     let cluster = Cluster::start(3, &["--groups", "9"]).await;
     let led = |status: &Json| {

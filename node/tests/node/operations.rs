@@ -25,6 +25,26 @@ async fn any_node_takes_a_write_and_any_node_reads_it() {
 }
 
 #[tokio::test]
+async fn without_any_optimisation_all_is_the_same_but_the_speed() {
+    let off = [
+        "--no-batching",
+        "--no-pipelining",
+        "--no-parallel-append",
+        "--no-async-apply",
+        "--no-pre-vote",
+    ];
+    let mut cluster = Cluster::start(3, &off).await;
+    cluster.put(1, "k", json!("before")).await;
+    let leader = cluster.leader().await;
+    cluster.kill(leader);
+    let other = leader % 3 + 1;
+    assert_eq!(cluster.get(other, "k").await, Some(json!("before")));
+    cluster.put(other, "k", json!("after")).await;
+    cluster.run(leader);
+    assert_eq!(cluster.get(leader, "k").await, Some(json!("after")));
+}
+
+#[tokio::test]
 async fn each_change_has_a_later_index_and_a_greater_revision() {
     let cluster = Cluster::start(1, &[]).await;
     let first = cluster.put(1, "a", json!(1)).await;

@@ -1,0 +1,100 @@
+//! What is bounded: requests that wait, entries that are kept, peers that are let in.
+
+use futures::future::join_all;
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::cluster::{Cluster, eventually};
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused_definitely() {
+    let flags = [
+        "--queue-max",
+        "4",
+        "--timeout-ms",
+        "700",
+        "--election-ticks",
+        "300",
+    ];
+    let cluster = Cluster::start(3, &flags).await;
+    let leader = cluster.leader().await;
+    (1..=3)
+        .filter(|id| *id != leader)
+        .for_each(|id| cluster.freeze(id));
+    let writes = (0..12).map(|_| cluster.send(leader, "PUT", "/kv/k", Some(json!(1))));
+    let answers = join_all(writes).await;
+    let count = |status, code: &str, definite| {
+        let same = |(found, body): &&(u16, Json)| {
+            let error = &body["error"];
+            *found == status && error["code"] == code && error["definite"] == definite
+        };
+        answers.iter().filter(same).count()
+    };
+    let (refused, unknown) = (count(503, "overloaded", true), count(504, "timeout", false));
+    assert!((1..=4).contains(&unknown), "{answers:?}");
+    assert_eq!(refused + unknown, 12, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_log_of_large_values_is_cut_by_its_bytes() {
+    let cluster = Cluster::start(1, &["--log-bytes-max", "100000"]).await;
+    let value = "x".repeat(10_000);
+    for _ in 0..60 {
+        cluster.put(1, "k", json!(value)).await;
+    }
+    let held = |status: &Json| {
+        let group = &status["groups"][0];
+        group["last_index"].as_u64().unwrap() - group["first_index"].as_u64().unwrap()
+    };
+    cluster
+        .until(1, "a snapshot of the last values", |status| {
+            status["groups"][0]["snapshot_index"].as_u64() > Some(30) && held(status) < 25
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_definitely_until_there_is_room() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a node a disk of its own");
+        return;
+    }
+    let mut cluster = Cluster::planned(1, &[]);
+    // One segment of the log fits, and not the next.
+    cluster.on_disks_of("24m");
+    cluster.run(1);
+    cluster.leader().await;
+    let (status, body) = eventually("a write is refused", async || {
+        let answer = cluster
+            .try_send(1, "PUT", "/kv/k", Some(json!(1)), &[])
+            .await?;
+        (answer.0 != 200).then_some(answer)
+    })
+    .await;
+    let error = &body["error"];
+    assert_eq!(
+        (status, &error["code"]),
+        (503, &json!("disk_full")),
+        "{body}"
+    );
+    assert_eq!(error["definite"], true);
+    assert!(cluster.log(1).contains("the disk is full"));
+    cluster.resize_disk(1, "100m");
+    cluster.put(1, "k", json!(2)).await;
+    assert_eq!(cluster.get(1, "k").await, Some(json!(2)));
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_garbage_is_cut_off_and_counted() {
+    let cluster = Cluster::start(1, &[]).await;
+    let mut stranger = TcpStream::connect(&cluster.node(1).peer).await.unwrap();
+    stranger.write_all(&[0xff; 64]).await.unwrap();
+    let mut said = Vec::new();
+    // A reset is an end, too.
+    let _ = stranger.read_to_end(&mut said).await;
+    let (_, metrics) = cluster.send(1, "GET", "/metrics", None).await;
+    let counted =
+        |line: &str| line.starts_with("ordeal_peer_cut_off_total{") && line.ends_with(" 1");
+    assert!(metrics.as_str().unwrap().lines().any(counted), "{metrics}");
+}
