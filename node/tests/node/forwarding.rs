@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, eventually};
 #[tokio::test]
 async fn what_a_frozen_leader_was_asked_is_given_up_when_another_leads() {
     // Without that the answer would be that the time is over.
-    let cluster = Cluster::start(3, &["--timeout-ms", "25000"]).await;
+    let cluster = Cluster::start(3, &["--timeout-ms", "25000", "--election-ticks", "100"]).await;
     let leader = cluster.leader().await;
     let follower = leader % 3 + 1;
     cluster.put(follower, "k", json!("old")).await;

@@ -37,6 +37,22 @@ async fn more_than_may_wait_is_refused_definitely() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let cluster = Cluster::start(1, &["--timeout-ms", "300"]).await;
+    let mut client = TcpStream::connect(&cluster.node(1).http).await.unwrap();
+    let half =
+        b"PUT /kv/k HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: 6\r\n\r\n123";
+    client.write_all(half).await.unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert!(
+        said.contains("slow_body") && said.contains("\"definite\":true"),
+        "{said}"
+    );
+    assert_eq!(cluster.get(1, "k").await, None);
+}
+
+#[tokio::test]
 async fn a_log_of_large_values_is_cut_by_its_bytes() {
     let cluster = Cluster::start(1, &["--log-bytes-max", "100000"]).await;
     let value = "x".repeat(10_000);
