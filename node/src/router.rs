@@ -126,14 +126,17 @@ impl Router {
                     answer => return answer,
                 };
                 let task = task();
-                if let Some(answer) = self.pass_on(leader, Forwarded { group, task }).await {
+                // Boxed, so that what is answered here does not carry the longer way about.
+                let passed_on = Box::pin(self.pass_on(leader, Forwarded { group, task }));
+                if let Some(answer) = passed_on.await {
                     return answer;
                 }
                 // It never left: whoever leads next may be asked as if nobody had been.
                 let mut leads = self.groups[group as usize].leader.subscribe();
                 let next = leads.wait_for(|known| known.is_some_and(|known| known != leader));
-                let next = tokio::time::timeout(self.patience.election, next).await;
-                next.map_err(|_| Failure::NoLeader)?
+                let next = Box::pin(tokio::time::timeout(self.patience.election, next));
+                next.await
+                    .map_err(|_| Failure::NoLeader)?
                     .expect("the groups outlive the router");
             }
         };

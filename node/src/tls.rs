@@ -68,8 +68,10 @@ pub(crate) fn load(config: &Config) -> anyhow::Result<Option<Tls>> {
         client,
         name,
     };
+    let mut clients = ServerConfig::clone(&server);
+    clients.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Some(Tls {
-        clients: TlsAcceptor::from(server),
+        clients: TlsAcceptor::from(Arc::new(clients)),
         peers,
     }))
 }

@@ -4,6 +4,9 @@
 //! take turns within each round, so that what disturbs one disturbs the other; a ratio is taken
 //! between neighbours, and the median of the rounds stands in the table.
 //!
+//! A client of HTTP/1.1 has a connection to itself. Of HTTP/2, and of etcd's gRPC over it, eight
+//! share one.
+//!
 //! ```text
 //! cargo bench -p ordeal-node --bench versus_etcd -- compare
 //! cargo bench -p ordeal-node --bench versus_etcd -- switches
@@ -13,6 +16,7 @@
 mod cluster;
 mod grpc;
 mod http;
+mod http2;
 mod load;
 mod measure;
 mod special;
@@ -20,6 +24,7 @@ mod special;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use cluster::{Recipe, System};
+use measure::Wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -159,12 +164,12 @@ async fn main() -> Result<()> {
             puts_only,
             reads_only,
         } => {
-            let systems: &[System] = if alone {
-                &[System::Ordeal]
+            let rows: &[Wire] = if alone {
+                &[Wire::Http1, Wire::Http2]
             } else {
-                &[System::Ordeal, System::Etcd]
+                &[Wire::Http1, Wire::Http2, Wire::Grpc]
             };
-            measure::compare(&common, systems, !reads_only, !puts_only).await
+            measure::compare(&common, rows, !reads_only, !puts_only).await
         }
         Verb::Switches => measure::switches(&common).await,
         Verb::Reads => measure::reads(&common).await,

@@ -4,12 +4,49 @@ use crate::Common;
 use crate::cluster::{Cluster, Recipe, System};
 use crate::grpc::Grpc;
 use crate::http::Http;
+use crate::http2::Http2;
 use crate::load::{self, Measured, Operation, Plan};
 use anyhow::Result;
 use std::time::Duration;
 
-/// Clients on one of etcd's connections.
-const ETCD_CLIENTS_PER_CONNECTION: usize = 8;
+/// Clients on a connection of HTTP/2.
+const CLIENTS_PER_CONNECTION: usize = 8;
+
+/// What a client speaks, and with that to which system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// To our node, a connection to each client.
+    Http1,
+    /// To our node, over shared connections.
+    Http2,
+    /// To etcd, over shared connections.
+    Grpc,
+}
+
+impl Wire {
+    fn system(self) -> System {
+        match self {
+            Wire::Http1 | Wire::Http2 => System::Ordeal,
+            Wire::Grpc => System::Etcd,
+        }
+    }
+
+    /// The one that a system is measured with where only one is.
+    fn of(system: System) -> Wire {
+        match system {
+            System::Ordeal => Wire::Http1,
+            System::Etcd => Wire::Grpc,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Wire::Http1 => "ordeal, HTTP/1.1",
+            Wire::Http2 => "ordeal, HTTP/2",
+            Wire::Grpc => "etcd",
+        }
+    }
+}
 
 /// One figure: what was measured, and what it cost.
 pub(crate) struct Figure {
@@ -43,28 +80,42 @@ pub(crate) async fn figure(
     read: &'static str,
     plan: Plan,
 ) -> Result<Figure> {
+    figure_over(cluster, Wire::of(system), through, clients, read, plan).await
+}
+
+async fn figure_over(
+    cluster: &Cluster,
+    wire: Wire,
+    through: &[usize],
+    clients: usize,
+    read: &'static str,
+    plan: Plan,
+) -> Result<Figure> {
     let address = |number: usize| cluster.address(through[number % through.len()]);
+    let shared = clients.div_ceil(CLIENTS_PER_CONNECTION);
     let before = cluster.processor_time();
     let whole = plan.warm_up + plan.measured;
-    let measured = match system {
-        System::Ordeal => {
+    let measured = match wire {
+        Wire::Http1 => {
             let mut connections = Vec::new();
             for number in 0..clients {
                 connections.push(Http::connect(address(number), read).await?);
             }
             load::run(connections, plan).await?
         }
-        System::Etcd => {
-            let mut connections: Vec<Grpc> = Vec::new();
-            for number in 0..clients {
-                let shared = number % clients.div_ceil(ETCD_CLIENTS_PER_CONNECTION);
-                let connection = match connections.get(shared) {
-                    Some(connection) => connection.clone(),
-                    None => Grpc::connect(address(number), read == "stale").await?,
-                };
-                connections.push(connection);
+        Wire::Http2 => {
+            let mut connections = Vec::new();
+            for number in 0..shared {
+                connections.push(Http2::connect(address(number), read).await?);
             }
-            load::run(connections, plan).await?
+            load::run(dealt(&connections, clients), plan).await?
+        }
+        Wire::Grpc => {
+            let mut connections = Vec::new();
+            for number in 0..shared {
+                connections.push(Grpc::connect(address(number), read == "stale").await?);
+            }
+            load::run(dealt(&connections, clients), plan).await?
         }
     };
     // The warm-up cost as much per request as what was measured.
@@ -77,6 +128,11 @@ pub(crate) async fn figure(
         measured,
         processor,
     })
+}
+
+/// A connection for each client, shared in turn.
+fn dealt<C: Clone>(connections: &[C], clients: usize) -> Vec<C> {
+    connections.iter().cycle().take(clients).cloned().collect()
 }
 
 /// Fills a cluster with every key.
@@ -100,7 +156,7 @@ pub(crate) async fn fill(
 /// Puts and linearizable reads at each number of clients.
 pub(crate) async fn compare(
     common: &Common,
-    systems: &[System],
+    wires: &[Wire],
     puts: bool,
     reads: bool,
 ) -> Result<()> {
@@ -108,16 +164,17 @@ pub(crate) async fn compare(
     operations.extend(puts.then_some((Operation::Put, "puts")));
     operations.extend(reads.then_some((Operation::Get, "linearizable reads")));
     for (operation, title) in operations {
-        let mut table = Table::new(systems.iter().map(|system| system.name().to_owned()));
+        let mut table = Table::new(wires.iter().map(|wire| wire.name().to_owned()));
         for _ in 0..common.rounds {
             for &clients in &common.clients {
-                for (row, &system) in systems.iter().enumerate() {
+                for (row, &wire) in wires.iter().enumerate() {
+                    let system = wire.system();
                     let cluster = Cluster::start(&common.recipe(system))?;
                     let leader = cluster.leader().await?;
                     let plan = common.plan(operation);
                     fill(&cluster, system, leader, plan).await?;
                     let figure =
-                        figure(&cluster, system, &[leader], clients, "index", plan).await?;
+                        figure_over(&cluster, wire, &[leader], clients, "index", plan).await?;
                     table.add(row, clients, figure);
                 }
             }
@@ -234,7 +291,7 @@ impl Table {
         }
     }
 
-    /// Prints the median round of each cell, and for two rows the median of the rounds' ratios.
+    /// Prints the median round of each cell, and against etcd the median of the rounds' ratios.
     fn print(&self, title: &str, common: &Common) {
         println!(
             "\n{title}: {} bytes, {} rounds of {} s",
@@ -257,17 +314,21 @@ impl Table {
             }
             println!();
         }
-        if let [ours, theirs] = &self.rows[..] {
-            print_ratios(ours, theirs, "rate", |figure| figure.measured.rate());
-            print_ratios(ours, theirs, "p99", |figure| {
-                figure.measured.quantile_ms(0.99)
-            });
+        if let [ours @ .., theirs] = &self.rows[..]
+            && theirs.name == Wire::Grpc.name()
+        {
+            for ours in ours {
+                print_ratios(ours, theirs, "rate", |figure| figure.measured.rate());
+                print_ratios(ours, theirs, "p99", |figure| {
+                    figure.measured.quantile_ms(0.99)
+                });
+            }
         }
     }
 }
 
 fn print_ratios(ours: &Row, theirs: &Row, name: &str, of: impl Fn(&Figure) -> f64) {
-    print!("| {name}, ratio |");
+    print!("| {name} of {} over {}'s |", ours.name, theirs.name);
     for ((_, ours), (_, theirs)) in ours.figures.iter().zip(&theirs.figures) {
         let mut ratios: Vec<f64> = ours
             .iter()

@@ -43,7 +43,7 @@ impl Api {
     pub(super) async fn put(&self, request: Request, path: &str) -> Result<Response, Error> {
         let key = key(path, &self.limits)?;
         let (ticket, forward, is_json) = (request.ticket()?, request.forward(), request.is_json());
-        let body = request.body().await?;
+        let body = request.into_body().read().await?;
         let value = if is_json {
             Value::parse_json(&body)
                 .map_err(|error| Error::bad_request(format!("the value is not JSON: {error}")))?

@@ -1,4 +1,4 @@
-//! The node's HTTP/1.1 face.
+//! The node's HTTP face.
 //!
 //! Requests are matched by hand on raw hyper: the hot path is one hash of the key, one hop to the
 //! group and one small JSON text, and a router crate would cost as much as all of that.
@@ -8,11 +8,11 @@ mod error;
 mod json;
 mod kv;
 mod lease;
+mod listener;
 mod metrics;
 mod request;
 mod txn;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,22 +20,14 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 
 use crate::group::{Failure, ReadMode};
 use crate::router::Router;
 use error::Error;
+pub use listener::serve;
 pub use metrics::Metrics;
 use request::Request;
-
-/// A connection that sends no request for so long is closed.
-const IDLE: Duration = Duration::from_secs(120);
 
 type Response = hyper::Response<Full<Bytes>>;
 
@@ -67,68 +59,6 @@ pub struct Limits {
     pub reads: ReadMode,
 }
 
-/// Serves connections until `stop` turns true, then lets those in flight finish.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    api: Arc<Api>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let slots = Arc::new(Semaphore::new(api.limits.connections));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                // Out of descriptors, most likely: give others time to close some.
-                tracing::warn!(%error, "could not accept an HTTP connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let _ = socket.set_nodelay(true);
-        let (api, tls, stop) = (Arc::clone(&api), tls.clone(), stop.clone());
-        tokio::spawn(async move {
-            match tls {
-                None => converse(socket, api, stop).await,
-                Some(tls) => match tokio::time::timeout(IDLE, tls.accept(socket)).await {
-                    Ok(Ok(socket)) => converse(socket, api, stop).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "a client failed the TLS handshake"),
-                    Err(_) => {}
-                },
-            }
-            drop(slot);
-        });
-    }
-}
-
-async fn converse<S>(socket: S, api: Arc<Api>, mut stop: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(api.handle(request).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
 impl Api {
     async fn handle(&self, request: hyper::Request<Incoming>) -> Response {
         let begun = Instant::now();
@@ -147,11 +77,17 @@ impl Api {
             return match *request.method() {
                 Method::PUT => self.put(request, &rest).await,
                 Method::GET => self.get(&request, &rest).await,
-                Method::DELETE => self.delete(&request, &rest).await,
-                Method::POST => self.cas(request, &rest).await,
+                Method::DELETE => Box::pin(self.delete(&request, &rest)).await,
+                Method::POST => Box::pin(self.cas(request, &rest)).await,
                 _ => Err(method_not_allowed()),
             };
         }
+        Box::pin(self.dispatch_rest(request)).await
+    }
+
+    /// What is asked more rarely. Its futures are boxed, here and above: a put's would be as large
+    /// as the largest of them otherwise, and is moved and kept for each request under way.
+    async fn dispatch_rest(&self, mut request: Request) -> Result<Response, Error> {
         if let Some(rest) = request.take_path_after("/lease/") {
             return self.lease(request, &rest).await;
         }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -18,21 +18,27 @@ use crate::state_machine::Ticket;
 
 /// A request whose body is still to be read.
 pub(super) struct Request {
-    parts: Parts,
-    body: Incoming,
+    /// Boxed, since a request is handed on a few times.
+    parts: Box<Parts>,
+    body: Body,
+}
+
+/// A request's body, still to be read.
+pub(super) struct Body {
+    incoming: Incoming,
     limits: Limits,
 }
 
 impl Request {
     pub(super) fn new(request: hyper::Request<Incoming>, limits: &Limits) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
+        let (parts, incoming) = request.into_parts();
+        let limits = *limits;
         let request = Request {
-            parts,
-            body,
-            limits: *limits,
+            parts: Box::new(parts),
+            body: Body { incoming, limits },
         };
         match request.header("content-length").map(str::parse::<usize>) {
-            Some(Ok(length)) if length > limits.body_bytes => Err(too_large(limits)),
+            Some(Ok(length)) if length > limits.body_bytes => Err(too_large(&limits)),
             _ => Ok(request),
         }
     }
@@ -86,7 +92,7 @@ impl Request {
     /// How a read is to be served.
     pub(super) fn read_mode(&self) -> Result<ReadMode, Error> {
         match self.query("read")? {
-            None => Ok(self.limits.reads),
+            None => Ok(self.body.limits.reads),
             Some(text) => text.parse().map_err(Error::bad_request),
         }
     }
@@ -133,10 +139,25 @@ impl Request {
         self.header(AUTHORIZATION.as_str())?.strip_prefix("Bearer ")
     }
 
-    /// The body, as long as it is within the limit.
-    pub(super) async fn body(self) -> Result<Bytes, Error> {
-        let Request { body, limits, .. } = self;
-        match tokio::time::timeout(limits.timeout, read(body, &limits)).await {
+    /// Leaves all but the body.
+    pub(super) fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The body as JSON of a known shape; an empty one counts as `{}`.
+    pub(super) async fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let body = self.into_body().read().await?;
+        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        serde_json::from_slice(text)
+            .map_err(|error| Error::bad_request(format!("the body is not as expected: {error}")))
+    }
+}
+
+impl Body {
+    /// The whole body, as long as it is within the limit.
+    pub(super) async fn read(self) -> Result<Bytes, Error> {
+        let Body { incoming, limits } = self;
+        match tokio::time::timeout(limits.timeout, gather(incoming, &limits)).await {
             Ok(body) => body,
             Err(_) => Err(Error::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -145,24 +166,24 @@ impl Request {
             )),
         }
     }
-
-    /// The body as JSON of a known shape; an empty one counts as `{}`.
-    pub(super) async fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let body = self.body().await?;
-        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        serde_json::from_slice(text)
-            .map_err(|error| Error::bad_request(format!("the body is not as expected: {error}")))
-    }
 }
 
-async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, Error> {
-    match Limited::new(body, limits.body_bytes).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limits)),
-        Err(error) => Err(Error::bad_request(format!(
-            "the body could not be read: {error}"
-        ))),
+/// Copies the body, so that what it arrived in is free for what arrives next.
+async fn gather(mut incoming: Incoming, limits: &Limits) -> Result<Bytes, Error> {
+    let announced = incoming.size_hint().lower().min(limits.body_bytes as u64);
+    let mut body = BytesMut::with_capacity(announced as usize);
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame
+            .map_err(|error| Error::bad_request(format!("the body could not be read: {error}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if body.len() + data.len() > limits.body_bytes {
+            return Err(too_large(limits));
+        }
+        body.extend_from_slice(&data);
     }
+    Ok(body.freeze())
 }
 
 fn too_large(limits: &Limits) -> Error {

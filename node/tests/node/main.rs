@@ -7,6 +7,7 @@ mod inputs;
 mod limits;
 mod membership;
 mod operations;
+mod protocols;
 mod recovery;
 mod sessions;
 mod slow_links;

@@ -99,6 +99,13 @@ async fn a_cluster_with_certificates_talks_to_nobody_without_one() {
         ask(address, &stranger.client(true), "GET /ready").await,
         None
     );
+    let mut modern = known.clone();
+    modern.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let connector = TlsConnector::from(Arc::new(modern));
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("ordeal-node").unwrap();
+    let stream = connector.connect(name, tcp).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     // Plain HTTP finds no ear, neither at the API nor at the peer link.
     for address in [address, &cluster.node(1).peer] {
         let mut plain = TcpStream::connect(address).await.unwrap();
