@@ -298,14 +298,12 @@ impl<'a> Zones<'a> {
         }
         loop {
             let cluster = &self.clusters[slot];
-            if cluster.read_invoke > 0 {
-                let returned = cluster.read_return.saturating_add(1);
-                if returned < greatest_invoke {
-                    return Err(self.backwards(greatest_invoke, cluster.read_return));
-                }
-                least_return = least_return.min(returned);
-                greatest_invoke = greatest_invoke.max(cluster.read_invoke);
+            let returned = cluster.read_return.saturating_add(1);
+            if returned < greatest_invoke {
+                return Err(self.backwards(greatest_invoke, cluster.read_return));
             }
+            least_return = least_return.min(returned);
+            greatest_invoke = greatest_invoke.max(cluster.read_invoke);
             if cluster.next == NONE {
                 return Ok(Zone {
                     least_return,
@@ -394,5 +392,62 @@ impl<'a> Zones<'a> {
             }
         }
         order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Action, LOOK_EVERY, Meter, NEVER, Operation, Outcome, Violation};
+    use crate::linear::budget::{Purse, Spent};
+    use crate::options::Budget;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn decide(operations: &[Operation], time: Duration) -> Outcome {
+        let budget = Budget {
+            time,
+            ..Budget::default()
+        };
+        let purse = Purse::new(&budget, Instant::now());
+        super::check(operations, 0, true, &mut Meter::new(&purse, u64::MAX))
+    }
+
+    /// One after the other.
+    fn in_turn(actions: &[Action]) -> Vec<Operation> {
+        let operation = |(action, at): (&Action, u32)| Operation {
+            invoke: at * 2,
+            ret: at * 2 + 1,
+            action: *action,
+        };
+        actions.iter().zip(0..).map(operation).collect()
+    }
+
+    #[test]
+    fn a_cas_is_decided_without_a_search() {
+        let operations = in_turn(&[Action::Write(1), Action::Cas(1, 2), Action::Read(2)]);
+        assert_eq!(
+            decide(&operations, MINUTE),
+            Outcome::Valid(Some(vec![0, 1, 2]))
+        );
+    }
+
+    #[test]
+    fn who_saw_what_nobody_wrote_is_named_if_it_surely_did() {
+        let never = |observer| Outcome::Invalid(Violation::NeverWritten { observer });
+        let read = in_turn(&[Action::Write(1), Action::Read(9)]);
+        assert_eq!(decide(&read, MINUTE), never(1));
+        let mut cas = in_turn(&[Action::Write(1), Action::Cas(9, 2), Action::Read(2)]);
+        assert_eq!(decide(&cas, MINUTE), never(1));
+        cas[1].ret = NEVER;
+        assert_eq!(decide(&cas, MINUTE), Outcome::NotUnique);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_noticed_on_the_way() {
+        let writes: Vec<Action> = (1..LOOK_EVERY as u32 + 2).map(Action::Write).collect();
+        let spent = Outcome::Spent(Spent::Time);
+        assert_eq!(decide(&in_turn(&writes), Duration::ZERO), spent);
     }
 }
