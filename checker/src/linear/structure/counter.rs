@@ -2,22 +2,42 @@
 //!
 //! What is added before an answer is at least all that was surely added (its `add` had returned), but for
 //! what may have been taken away, and at most all that may have been added. An answer beyond these
-//! bounds is illegal by itself. Within them it takes a search.
+//! bounds is illegal by itself. Where nothing is ever taken away, neither can an answer be less than what
+//! another one that was over before was, and what was surely added in between. Where all `add`s are of one
+//! amount there is no other contradiction: put off as long as can be, an `add` takes effect at its return,
+//! or earlier because an answer demands it. When that makes a later answer too low, look at the last
+//! demand that took one which returns only after that answer begins: all that would return before had been
+//! taken by then, so all that was added since had also begun since. And an answer that demands more
+//! than has begun is out of bounds.
+//!
+//! Within these [`levels`] finds an order, or it takes a search.
 
-use super::{Contradiction, Outcome, Structured};
+use super::{Contradiction, Gaps, Outcome, Structured, levels};
 use crate::linear::budget::Meter;
 use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::model::aggregate::{Counter, CounterOp};
 
 impl Structured for Counter {
-    fn decide(&self, object: &Object<CounterOp>, _: &mut Meter<'_>) -> Outcome {
-        check(self.initial, &object.operations, &object.classes)
+    fn decide(&self, object: &Object<CounterOp>, meter: &mut Meter<'_>) -> Outcome {
+        let (operations, classes) = (&object.operations, &object.classes);
+        let contradiction = out_of_bounds(self.initial, operations, classes)
+            .or_else(|| too_low(operations, classes, meter));
+        if let Some(contradiction) = contradiction {
+            return Outcome::Invalid(contradiction);
+        }
+        let gaps = Gaps::new(operations);
+        let order = levels::order(self.initial, operations, classes, &gaps, meter);
+        order.map_or(Outcome::Undecided, Outcome::Valid)
     }
 }
 
 /// Looks for an answer that is out of bounds.
-fn check(initial: i64, operations: &[Timed], classes: &[CounterOp]) -> Outcome {
+fn out_of_bounds(
+    initial: i64,
+    operations: &[Timed],
+    classes: &[CounterOp],
+) -> Option<Contradiction> {
     let by = |it: &Timed| match classes[it.class as usize] {
         CounterOp::Add(by, _) => i128::from(by),
         CounterOp::Read(_) => 0,
@@ -74,11 +94,115 @@ fn check(initial: i64, operations: &[Timed], classes: &[CounterOp]) -> Outcome {
             reached += by(&operations[other as usize]);
             involved.push(other);
         }
-        return Outcome::Invalid(Contradiction {
+        return Some(Contradiction {
             operations: involved,
             why: Some(why),
             ..Contradiction::default()
         });
     }
-    Outcome::Undecided
+    None
+}
+
+/// The clock is looked at once in so many operations.
+const LOOK_EVERY: usize = 1 << 13;
+
+/// Looks for an answer that is less than an earlier one and what was surely added since.
+fn too_low(
+    operations: &[Timed],
+    classes: &[CounterOp],
+    meter: &Meter<'_>,
+) -> Option<Contradiction> {
+    let by = |it: &Timed| match classes[it.class as usize] {
+        CounterOp::Add(by, _) => i128::from(by),
+        CounterOp::Read(_) => 0,
+    };
+    let answer = |it: &Timed| match classes[it.class as usize] {
+        CounterOp::Add(_, answer) => answer.map(i128::from),
+        CounterOp::Read(seen) => Some(i128::from(seen)),
+    };
+    if operations.iter().any(|it| by(it) < 0) {
+        return None;
+    }
+    let mut returned: Vec<u32> = (0..operations.len() as u32).collect();
+    returned.retain(|&it| !operations[it as usize].is_open());
+    returned.sort_unstable_by_key(|&it| operations[it as usize].ret);
+    let at = |row: u32| returned.partition_point(|&it| operations[it as usize].ret < row);
+    let mut since = Since::new(returned.len() + 1);
+    let mut ended = 0;
+    for (number, it) in operations.iter().enumerate() {
+        if number.is_multiple_of(LOOK_EVERY) {
+            meter.time_left().ok()?;
+        }
+        let before = at(it.invoke);
+        while ended < before {
+            let other = &operations[returned[ended] as usize];
+            since.set(at(other.invoke), by(other), None);
+            if let Some(answer) = answer(other) {
+                since.set(ended, 0, Some(answer));
+            }
+            ended += 1;
+        }
+        let seen = answer(it)
+            .filter(|_| !it.is_open())
+            .map(|seen| seen - by(it));
+        let Some(seen) = seen.filter(|&seen| since.most() > Some(seen)) else {
+            continue;
+        };
+        // The earlier answer, and what was added in between, the most at once first.
+        return (0..ended).rev().find_map(|end| {
+            let earlier = &operations[returned[end] as usize];
+            let mut least = answer(earlier)?;
+            let mut added = returned[end + 1..ended].to_vec();
+            added.retain(|&it| operations[it as usize].invoke > earlier.ret);
+            added.sort_by_key(|&it| std::cmp::Reverse(by(&operations[it as usize])));
+            let mut involved = vec![returned[end], number as u32];
+            for add in added {
+                if least > seen {
+                    break;
+                }
+                least += by(&operations[add as usize]);
+                involved.push(add);
+            }
+            (least > seen).then(|| Contradiction {
+                operations: involved,
+                why: Some(format!("by then at least {least} had been reached")),
+                ..Contradiction::default()
+            })
+        });
+    }
+    None
+}
+
+/// What each answer came to with all that was surely added since: a tree over the returns. A node has
+/// what was added by those that began right before a return within its range, and the most that an
+/// answer in it comes to with what in its range began later.
+struct Since {
+    half: usize,
+    tree: Vec<(i128, Option<i128>)>,
+}
+
+impl Since {
+    fn new(len: usize) -> Self {
+        let half = len.next_power_of_two();
+        Since {
+            half,
+            tree: vec![(0, None); half * 2],
+        }
+    }
+
+    /// Right before this return so much more began to be added; or it gave this answer.
+    fn set(&mut self, at: usize, by: i128, answer: Option<i128>) {
+        let mut node = self.half + at;
+        self.tree[node].0 += by;
+        self.tree[node].1 = self.tree[node].1.or(answer);
+        while node > 1 {
+            node /= 2;
+            let [(early, most), (late, last)] = [self.tree[node * 2], self.tree[node * 2 + 1]];
+            self.tree[node] = (early + late, last.max(most.map(|it| it + late)));
+        }
+    }
+
+    fn most(&self) -> Option<i128> {
+        self.tree[1].1
+    }
 }

@@ -9,6 +9,8 @@
 //! *gap* is a moment, and an operation takes effect in one of the gaps from its first to its last.
 
 mod counter;
+mod fifo;
+mod levels;
 mod log;
 mod queues;
 mod set;
@@ -72,6 +74,7 @@ impl From<Vec<u32>> for Outcome {
 const NO_GAP: u32 = u32::MAX;
 
 /// The gaps in which operations can take effect.
+#[derive(Clone)]
 struct Gaps {
     first: Vec<u32>,
     last: Vec<u32>,

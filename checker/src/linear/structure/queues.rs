@@ -7,21 +7,13 @@
 //! - *Priority queue*: the least element does not mind the others, so its presence is as short as it
 //!   can be; the next one is taken in the first gap in which none of the lesser is present, which makes
 //!   its presence the shortest there is; and so on. When there is no gap left, there is no order.
-//! - *Queue*: x must leave before y when it was put, or taken, wholly before y. An order that keeps
-//!   this is found by taking away, again and again, an element that nothing left must precede. When
-//!   there is none, let a be the one whose put returned first among those left, and b the one whose
-//!   take did: a was put wholly before b, and b was taken wholly before a. No order is legal then,
-//!   whatever else happened.
+//! - *Queue*: see [`fifo`].
 //! - *Stack*: see [`stack`].
 //!
 //! What is legal is legal without any of its elements. So a contradiction is made small by leaving
 //! elements out, and where the outcome of takes is unknown, it is looked for among the elements that
 //! were surely taken by others. For a legal order such takes are given, first come first served, to elements
 //! that must have left before others could.
-//!
-//! The order of elements, and taking them away one by one, are those of Lee and Mathur, *Efficient
-//! Decrease-and-Conquer Linearizability Monitoring*, 2025, and Henzinger, Sezgin and Vafeiadis,
-//! *Aspect-Oriented Linearizability Proofs*, 2013.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -29,7 +21,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured, Taboo, keeps_to_time, least, stack};
+use super::{Gaps, NO_GAP, Outcome, Structured, Taboo, fifo, keeps_to_time, least, stack};
 use crate::linear::budget::Meter;
 use crate::linear::object::Object;
 use crate::linear::space::Timed;
@@ -46,8 +38,14 @@ pub(super) struct Element<'a> {
 }
 
 impl Element<'_> {
-    fn operations(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn operations(&self) -> impl Iterator<Item = u32> {
         std::iter::once(self.put).chain(self.take)
+    }
+
+    /// It is surely present behind the first of these gaps, and before the second.
+    pub(super) fn core(&self, gaps: &Gaps) -> (u32, u32) {
+        let end = self.take.map_or(gaps.len, |take| gaps.first[take as usize]);
+        (gaps.last[self.put as usize], end)
     }
 }
 
@@ -74,6 +72,12 @@ fn check(discipline: Discipline, operations: &[Timed], classes: &[QueueOp]) -> O
     };
     let unknown = container.all(&QueueOp::Take(Taken::Unknown));
     let nothing = container.all(&QueueOp::Take(Taken::Nothing));
+    if discipline == Discipline::Queue {
+        return match fifo::place(&container.gaps, &elements, &nothing, &unknown) {
+            Ok((gaps, placed)) => Container { gaps, ..container }.outcome(&placed, &nothing),
+            Err(contradiction) => Outcome::Invalid(contradiction),
+        };
+    }
     let mut unused: Option<&[u32]> = None;
     if !unknown.is_empty() {
         let surely = elements.iter().filter(|it| it.take.is_some());
@@ -84,10 +88,7 @@ fn check(discipline: Discipline, operations: &[Timed], classes: &[QueueOp]) -> O
         unused = Some(container.give(&mut elements, &nothing, &unknown));
     }
     match container.place(&elements, &nothing, unused) {
-        Ok(placed) => match container.write_out(&placed, &nothing) {
-            Some(order) if container.allows(&order) => Outcome::Valid(order),
-            _ => Outcome::Undecided,
-        },
+        Ok(placed) => container.outcome(&placed, &nothing),
         Err(_) if !unknown.is_empty() => Outcome::Undecided,
         Err(outcome) => outcome,
     }
@@ -108,7 +109,15 @@ impl Container<'_> {
         numbers.filter(is).collect()
     }
 
-    /// Where the elements go, or why they cannot.
+    /// The order of all operations, if it is legal.
+    fn outcome(&self, placed: &[Element<'_>], nothing: &[u32]) -> Outcome {
+        match self.write_out(placed, nothing) {
+            Some(order) if self.allows(&order) => Outcome::Valid(order),
+            _ => Outcome::Undecided,
+        }
+    }
+
+    /// Where the elements of a stack or a priority queue go, or why they cannot.
     fn place<'a>(
         &self,
         elements: &[Element<'a>],
@@ -117,22 +126,18 @@ impl Container<'_> {
     ) -> Result<Vec<Element<'a>>, Outcome> {
         let gaps = &self.gaps;
         if unused.is_none()
-            && let Some(contradiction) = never_empty(gaps, elements, nothing)
+            && let Err((who, throughout)) = free_gaps(gaps, elements, nothing)
         {
-            return Err(Outcome::Invalid(contradiction));
+            let present = throughout.iter().flat_map(Element::operations);
+            return Err(present.chain([who]).collect::<Vec<_>>().into());
         }
-        let contradict = |elements: &[Element<'_>]| {
-            let involved = elements.iter().flat_map(Element::operations);
-            Outcome::from(involved.collect::<Vec<u32>>())
-        };
-        match self.discipline {
-            Discipline::Queue => {
-                in_order(gaps, sorted(gaps, elements).map_err(|it| contradict(&it))?)
-            }
-            Discipline::Priority => by_priority(gaps, elements),
-            Discipline::Stack => stack::place(gaps, elements, unused.unwrap_or_default())
-                .map_err(|unordered| contradict(&unordered)),
+        if self.discipline == Discipline::Priority {
+            return by_priority(gaps, elements);
         }
+        stack::place(gaps, elements, unused.unwrap_or_default()).map_err(|unordered| {
+            let involved = unordered.iter().flat_map(Element::operations);
+            involved.collect::<Vec<_>>().into()
+        })
     }
 
     /// Gives takes of unknown outcome to elements that must have left before others could, or before
@@ -151,13 +156,13 @@ impl Container<'_> {
         }
         // Those that were taken come before those that they may have had to wait for.
         let mut turns: Vec<usize> = (0..elements.len()).collect();
-        match self.discipline {
-            Discipline::Queue => turns.sort_by_key(|&it| elements[it].take.is_none()),
-            Discipline::Priority => turns.sort_by_key(|&it| {
+        if self.discipline == Discipline::Priority {
+            turns.sort_by_key(|&it| {
                 let it = &elements[it];
                 (std::cmp::Reverse(Rank(it.value)), it.take.is_none())
-            }),
-            Discipline::Stack => turns.sort_by_key(|&it| {
+            });
+        } else {
+            turns.sort_by_key(|&it| {
                 let (put, stays) = (elements[it].put as usize, elements[it].take.is_none());
                 let turn = if stays {
                     gaps.first[put]
@@ -165,18 +170,14 @@ impl Container<'_> {
                     gaps.last[put] + 1
                 };
                 (turn, stays)
-            }),
+            });
         }
         let mut hurried = Vec::new();
         for number in turns {
             let it = &elements[number];
             let put = it.put as usize;
             if let Some(take) = it.take.map(|it| it as usize) {
-                let after = match self.discipline {
-                    Discipline::Queue => gaps.first[put],
-                    _ => gaps.first[take],
-                };
-                deadlines.add(after, gaps.last[take]);
+                deadlines.add(gaps.first[take], gaps.last[take]);
             } else if let Some(deadline) = deadlines.after(gaps.last[put]) {
                 hurried.push((deadline, number));
             }
@@ -283,53 +284,40 @@ impl Deadlines {
     }
 }
 
-/// Who found nothing while one element after the other was surely present.
-fn never_empty(gaps: &Gaps, elements: &[Element<'_>], nothing: &[u32]) -> Option<Contradiction> {
-    let core = |it: &Element<'_>| {
-        let end = it.take.map_or(gaps.len, |take| gaps.first[take as usize]);
-        (gaps.last[it.put as usize], end)
-    };
+/// For each that found nothing the first gap in which no element is surely present; or one for which
+/// there is none, and elements that were present while it was open, one after the other.
+pub(super) fn free_gaps<'a>(
+    gaps: &Gaps,
+    elements: &[Element<'a>],
+    nothing: &[u32],
+) -> Result<Vec<u32>, (u32, Vec<Element<'a>>)> {
     let mut present = Taboo::new(gaps.len);
     for it in elements {
-        let (start, end) = core(it);
-        present.forbid(start.saturating_add(1).min(end), end);
+        let (start, end) = it.core(gaps);
+        present.forbid(start + 1, end);
     }
-    let covered = |&&it: &&u32| present.free_from(gaps.first[it as usize]) > gaps.last[it as usize];
-    let &who = nothing.iter().find(covered)?;
-    let (mut gap, last) = (gaps.first[who as usize], gaps.last[who as usize]);
-    let mut operations = vec![who];
-    while gap <= last {
-        let there = elements
-            .iter()
-            .filter(|it| core(it).0 < gap && gap < core(it).1);
-        let longest = there
-            .max_by_key(|it| core(it).1)
-            .expect("the gap is covered");
-        operations.extend(longest.operations());
-        gap = core(longest).1;
-    }
-    Some(operations.into())
-}
-
-/// Places the elements of a queue, which are in order.
-fn in_order<'a>(gaps: &Gaps, mut elements: Vec<Element<'a>>) -> Result<Vec<Element<'a>>, Outcome> {
-    let (mut put_first, mut taken) = (0, 0);
-    for it in &mut elements {
-        put_first = put_first.max(gaps.first[it.put as usize]);
-        if let Some(take) = it.take {
-            taken = put_first.max(taken).max(gaps.first[take as usize]);
-            it.take_gap = taken;
-            if taken > gaps.last[take as usize] {
-                return Err(Outcome::Undecided);
-            }
+    let mut free = Vec::with_capacity(nothing.len());
+    for &who in nothing {
+        let (mut gap, last) = (gaps.first[who as usize], gaps.last[who as usize]);
+        free.push(present.free_from(gap));
+        if free.last() <= Some(&last) {
+            continue;
         }
+        let mut throughout = Vec::new();
+        while gap <= last {
+            let there = elements.iter().rev().filter(|it| {
+                let (start, end) = it.core(gaps);
+                start < gap && gap < end
+            });
+            let longest = there
+                .max_by_key(|it| it.core(gaps).1)
+                .expect("the gap is not free");
+            throughout.push(*longest);
+            gap = longest.core(gaps).1;
+        }
+        return Err((who, throughout));
     }
-    let mut put = NO_GAP;
-    for it in elements.iter_mut().rev() {
-        put = put.min(gaps.last[it.put as usize]).min(it.take_gap);
-        it.put_gap = put;
-    }
-    Ok(elements)
+    Ok(free)
 }
 
 /// Pairs puts with takes.
@@ -375,54 +363,6 @@ fn elements<'a>(operations: &[Timed], classes: &'a [QueueOp]) -> Result<Vec<Elem
     // What may not have been put, and was never seen, was not.
     elements.retain(|it| it.take.is_some() || !operations[it.put as usize].is_open());
     Ok(elements)
-}
-
-/// An order in which elements may leave a queue; two that contradict each other when there is none.
-fn sorted<'a>(gaps: &Gaps, elements: &[Element<'a>]) -> Result<Vec<Element<'a>>, [Element<'a>; 2]> {
-    let side = |gap: &[u32], number: Option<u32>| number.map_or(NO_GAP, |it| gap[it as usize]);
-    let ends = |it: &Element<'_>| {
-        let put = Some(it.put);
-        [
-            (side(&gaps.first, put), side(&gaps.last, put)),
-            (side(&gaps.first, it.take), side(&gaps.last, it.take)),
-        ]
-    };
-    let sort = |key: &dyn Fn(&Element<'_>) -> u32| {
-        let mut numbers: Vec<usize> = (0..elements.len()).collect();
-        numbers.sort_unstable_by_key(|&number| key(&elements[number]));
-        numbers
-    };
-    // For puts and for takes: who begins first, and whose end is first among those left.
-    let mut begins = [0, 1].map(|side| sort(&|it| ends(it)[side].0).into_iter().peekable());
-    let finishes = [0, 1].map(|side| sort(&|it| ends(it)[side].1));
-    let mut first = [0usize; 2];
-    let mut gone = vec![false; elements.len()];
-    let mut free = vec![0u8; elements.len()];
-    let mut ready = std::collections::BinaryHeap::new();
-    let mut order = Vec::with_capacity(elements.len());
-    while order.len() < elements.len() {
-        for side in [0, 1] {
-            while gone[finishes[side][first[side]]] {
-                first[side] += 1;
-            }
-            let least = ends(&elements[finishes[side][first[side]]])[side].1;
-            while let Some(number) =
-                begins[side].next_if(|&number| ends(&elements[number])[side].0 <= least)
-            {
-                free[number] += 1;
-                if free[number] == 2 {
-                    let [(_, put), (_, take)] = ends(&elements[number]);
-                    ready.push(std::cmp::Reverse((take, put, number)));
-                }
-            }
-        }
-        let Some(std::cmp::Reverse((.., number))) = ready.pop() else {
-            return Err([0, 1].map(|side| elements[finishes[side][first[side]]]));
-        };
-        gone[number] = true;
-        order.push(elements[number]);
-    }
-    Ok(order)
 }
 
 /// Places the elements of a priority queue.

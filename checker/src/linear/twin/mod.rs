@@ -1,5 +1,6 @@
 //! The dumb twin: tries every order. Small histories only; all engines must agree with it.
 
+mod large;
 mod models;
 mod objects;
 

@@ -4,10 +4,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
-use super::objects::{lease, owned_lock, recorded, registers, set_of_answers};
+use super::objects::{counter_of_ones, lease, owned_lock, recorded, registers, set_of_answers};
 use super::{linearizable, purse, rounds, seed, the_rest_could_not_help};
-use crate::history::History;
 use crate::history::generate::Object as Drawn;
+use crate::history::{History, Op, Type};
 use crate::linear::budget::Meter;
 use crate::linear::object::{self, Object};
 use crate::linear::space::{Numbered, Timed};
@@ -63,12 +63,12 @@ fn told(history: &History) -> String {
     format!("{:#?}", history.ops().collect::<Vec<_>>())
 }
 
-/// The structure too; how many were illegal, and how many it decided, legal and illegal.
+/// The structure too; how many were illegal, and how many it decided, legal and illegal, and did not.
 fn structure_agrees<M: Structured>(
     model: &M,
     draw: impl Fn(&mut StdRng, f64) -> History,
-) -> [usize; 3] {
-    let (purse, mut found, mut contradicted) = (purse(), 0, 0);
+) -> [usize; 4] {
+    let (purse, mut found, mut contradicted, mut undecided) = (purse(), 0, 0, 0);
     let illegal = engines_agree(model, draw, |object, legal, history| {
         let (timed, classes) = (&object.operations, &object.classes);
         match model.decide(object, &mut Meter::new(&purse, u64::MAX)) {
@@ -99,73 +99,101 @@ fn structure_agrees<M: Structured>(
                 );
                 contradicted += 1;
             }
-            Outcome::Undecided => {}
+            Outcome::Undecided => undecided += 1,
         }
     });
-    println!("{illegal} illegal; {found} legal and {contradicted} illegal decided by structure");
-    [illegal, found, contradicted]
+    println!("{illegal} illegal; by structure {found} legal, {contradicted} not, {undecided} open");
+    [illegal, found, contradicted, undecided]
 }
 
-/// What is drawn as the object; at least so many are illegal, and decided, legal and illegal.
-fn structured<M: Structured>(model: &M, drawn: Drawn, least: [usize; 3]) {
+/// What is drawn as the object.
+fn structured<M: Structured>(model: &M, drawn: Drawn) {
     println!("{drawn:?}:");
     let counts = structure_agrees(model, |rng, unknown| recorded(rng, drawn, unknown));
-    has_bite(counts, least);
+    has_bite(counts, [50, 8, 200]);
 }
 
-fn has_bite(counts: [usize; 3], least: [usize; 3]) {
-    let enough = counts.iter().zip(least).all(|(&it, least)| it > least);
-    assert!(enough, "the draw has lost its bite: {counts:?}");
+/// Of so many drawn at least one was illegal, decided to be legal, decided to be illegal.
+fn has_bite([illegal, found, contradicted, _]: [usize; 4], one_in: [usize; 3]) {
+    let enough = |(count, one_in)| count > rounds(4000) / one_in;
+    assert!(
+        [illegal, found, contradicted]
+            .into_iter()
+            .zip(one_in)
+            .all(enough),
+        "the draw has lost its bite"
+    );
 }
 
 fn by_search<M: Specification>(model: &M, draw: impl Fn(&mut StdRng, f64) -> History) {
     let illegal = engines_agree(model, draw, |_, _, _| {});
-    assert!(illegal > 100, "the draw has lost its bite: {illegal}");
+    let enough = illegal > rounds(4000) / 40;
+    assert!(enough, "the draw has lost its bite: {illegal}");
 }
-
-const USUAL: [usize; 3] = [80, 500, 20];
 
 #[test]
 fn queues_agree_with_the_twin() {
-    structured(&Queue(Discipline::Queue), Drawn::Queue, USUAL);
+    structured(&Queue(Discipline::Queue), Drawn::Queue);
+}
+
+#[test]
+fn queues_of_unique_elements_are_always_decided() {
+    let unique = |rng: &mut StdRng, unknown| loop {
+        let history = recorded(rng, Drawn::Queue, unknown);
+        let mut put: Vec<Value> = history.ops().filter(is_put).map(|op| op.value).collect();
+        put.sort_by_key(Value::to_string);
+        if put.windows(2).all(|pair| pair[0] != pair[1]) {
+            return history;
+        }
+    };
+    let [.., undecided] = structure_agrees(&Queue(Discipline::Queue), unique);
+    assert_eq!(undecided, 0);
+}
+
+fn is_put(op: &Op) -> bool {
+    op.type_ == Type::Invoke && op.f == "enqueue"
 }
 
 #[test]
 fn stacks_agree_with_the_twin() {
-    structured(&Queue(Discipline::Stack), Drawn::Stack, USUAL);
+    structured(&Queue(Discipline::Stack), Drawn::Stack);
 }
 
 #[test]
 fn priority_queues_agree_with_the_twin() {
-    structured(&Queue(Discipline::Priority), Drawn::PriorityQueue, USUAL);
+    structured(&Queue(Discipline::Priority), Drawn::PriorityQueue);
 }
 
 #[test]
 fn strings_agree_with_the_twin() {
-    structured(&kv::Kv, Drawn::Kv, USUAL);
+    structured(&kv::Kv, Drawn::Kv);
 }
 
 #[test]
 fn sets_agree_with_the_twin() {
-    structured(&aggregate::Set, Drawn::Set, USUAL);
+    structured(&aggregate::Set, Drawn::Set);
     println!("with answers:");
-    has_bite(structure_agrees(&aggregate::Set, set_of_answers), [200; 3]);
+    has_bite(structure_agrees(&aggregate::Set, set_of_answers), [20; 3]);
 }
 
 #[test]
 fn logs_agree_with_the_twin() {
-    structured(&Log, Drawn::AppendLog, USUAL);
+    structured(&Log, Drawn::AppendLog);
 }
 
 #[test]
 fn counters_agree_with_the_twin() {
     let model = aggregate::Counter { initial: 0 };
     let draw = |rng: &mut StdRng, unknown| recorded(rng, Drawn::Counter, unknown);
-    let [invalid, _, contradicted] = structure_agrees(&model, draw);
-    assert!(
-        invalid > 200 && contradicted > 50,
-        "the draw has lost its bite"
-    );
+    has_bite(structure_agrees(&model, draw), [20, 2, 80]);
+}
+
+#[test]
+fn counters_of_one_amount_are_always_decided() {
+    let model = aggregate::Counter { initial: 0 };
+    let counts = structure_agrees(&model, counter_of_ones);
+    assert_eq!(counts[3], 0, "some were left undecided");
+    has_bite(counts, [10, 2, 10]);
 }
 
 #[test]

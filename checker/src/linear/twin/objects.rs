@@ -55,13 +55,24 @@ fn swap_answers(ops: &mut [Op], one: usize, other: usize) {
 fn record(
     rng: &mut StdRng,
     unknown: f64,
+    invoke: impl FnMut(&mut StdRng, u32) -> (&'static str, Value),
+    effect: impl FnMut(&mut StdRng, &Op, u32) -> Option<Value>,
+) -> Vec<Op> {
+    let (clients, operations) = (rng.random_range(1..6), rng.random_range(2..11));
+    record_many(rng, clients, operations, unknown, invoke, effect)
+}
+
+fn record_many(
+    rng: &mut StdRng,
+    clients: u32,
+    operations: usize,
+    unknown: f64,
     mut invoke: impl FnMut(&mut StdRng, u32) -> (&'static str, Value),
     mut effect: impl FnMut(&mut StdRng, &Op, u32) -> Option<Value>,
 ) -> Vec<Op> {
-    let clients = rng.random_range(1..6u32);
     let mut open: Vec<Option<(Op, Option<Option<Value>>)>> = vec![None; clients as usize];
     let mut processes: Vec<u32> = (0..clients).collect();
-    let (mut ops, mut fresh, mut left) = (Vec::new(), clients, rng.random_range(2..11));
+    let (mut ops, mut fresh, mut left) = (Vec::new(), clients, operations);
     while left > 0 || open.iter().any(Option::is_some) {
         let client = rng.random_range(0..clients as usize);
         let process = processes[client];
@@ -135,6 +146,29 @@ pub(super) fn set_of_answers(rng: &mut StdRng, unknown: f64) -> History {
         };
     }
     ops.into_iter().collect()
+}
+
+/// A small counter to which ones are added, and then one answer changed.
+pub(super) fn counter_of_ones(rng: &mut StdRng, unknown: f64) -> History {
+    let (clients, operations) = (rng.random_range(1..6), rng.random_range(2..11));
+    let mut ops = ones(rng, clients, operations, unknown);
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let at = ends[rng.random_range(0..ends.len())];
+        ops[at].value = json!(rng.random_range(0..6));
+    }
+    ops.into_iter().collect()
+}
+
+/// A counter to which ones are added, by clients that are not told the sum.
+pub(super) fn ones(rng: &mut StdRng, clients: u32, operations: usize, unknown: f64) -> Vec<Op> {
+    let mut sum = 0;
+    let invoke = |rng: &mut StdRng, _| (["inc", "read"][rng.random_range(0..2)], Value::Null);
+    let effect = |_: &mut StdRng, op: &Op, _| {
+        sum += i32::from(op.f == "inc");
+        Some(Value::from(sum))
+    };
+    record_many(rng, clients, operations, unknown, invoke, effect)
 }
 
 /// Two registers, read and written together.
