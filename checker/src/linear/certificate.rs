@@ -47,3 +47,31 @@ pub(crate) fn replay(
         .position(|(&seen, it)| !seen && !it.is_open());
     missing.map_or(Ok(()), |number| Err(Flaw::Missing(number as u32)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Flaw, replay};
+    use crate::linear::space::RegisterSpace;
+    use crate::model::register::{Action, Operation};
+
+    #[test]
+    fn an_order_that_is_no_linearization_is_refused_for_what_is_wrong_with_it() {
+        let operation = |invoke, ret, action| Operation {
+            invoke,
+            ret,
+            action,
+        };
+        let operations = [
+            operation(0, 1, Action::Write(1)),
+            operation(2, 4, Action::Write(2)),
+            operation(3, 5, Action::Read(2)),
+        ];
+        let (mut space, timed) = RegisterSpace::new(&operations, 0);
+        let mut judge = |order: &[u32]| replay(&mut space, &timed, order);
+        assert_eq!(judge(&[0, 1, 2]), Ok(()));
+        assert_eq!(judge(&[0, 1, 1, 2]), Err(Flaw::Twice(1)));
+        assert_eq!(judge(&[0, 1]), Err(Flaw::Missing(2)));
+        assert_eq!(judge(&[1, 0, 2]), Err(Flaw::OutOfTime(0)));
+        assert_eq!(judge(&[0, 2, 1]), Err(Flaw::Illegal(2)));
+    }
+}
