@@ -143,3 +143,13 @@ fn arguments_out_of_range_are_refused() {
         assert!(error.contains(words), "{line:?}: {error}");
     }
 }
+
+#[test]
+fn the_time_budget_is_for_reading_too() {
+    let op = r#"{"index":0,"time":0,"process":0,"type":"invoke","f":"read","value":null}"#;
+    let folder = folder_with("a.jsonl", format!("{op}\n").as_bytes());
+    let line = ["check", "a.jsonl", "--budget", "0s"];
+    let (code, out, error) = ordeal(folder.path(), &line, b"");
+    assert_eq!(code, 2, "{out}{error}");
+    assert!(out.contains("while the history was read"), "{out}{error}");
+}

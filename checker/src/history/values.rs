@@ -141,12 +141,11 @@ impl Values {
         }
     }
 
-    /// Its canonical JSON text, bytes that nobody looks at twice.
-    pub(crate) fn json_bytes(&self, id: ValueId) -> Cow<'_, [u8]> {
-        match id.small_integer() {
-            Some(integer) => Cow::Owned(integer.to_string().into_bytes()),
-            None => Cow::Borrowed(slice(&self.text, &self.ends, id.0)),
-        }
+    /// The canonical text of a value that is kept, bytes that nobody looks at twice; none for small
+    /// integers.
+    pub(crate) fn json_bytes(&self, id: ValueId) -> Option<&[u8]> {
+        let small = id.small_integer().is_some();
+        (!small).then(|| slice(&self.text, &self.ends, id.0))
     }
 
     /// The value itself.

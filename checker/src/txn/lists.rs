@@ -31,6 +31,9 @@ impl Longest {
         if !self.text.starts_with(inside) {
             return None;
         }
+        if inside.len() == self.text.len() {
+            return Some(self.ends.len());
+        }
         self.ends
             .binary_search(&(inside.len() as u32))
             .ok()
@@ -68,21 +71,17 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Takes in one read: the list that comes next. The answer stands for it.
+    /// Takes in one read: the text between the list's brackets. The answer stands for the list.
     pub(crate) fn read(
         &mut self,
         key: u32,
-        cursor: &mut Cursor,
+        inside: &[u8],
         values: &mut Interner,
     ) -> Result<u32, Malformed> {
         if self.longest.len() <= key as usize {
             self.longest.resize_with(key as usize + 1, Longest::default);
         }
         let longest = &self.longest[key as usize];
-        if cursor.list_of(&longest.text) {
-            return Ok(longest.versions.len() as u32);
-        }
-        let inside = cursor.list()?;
         if let Some(length) = longest.prefix(inside) {
             return Ok(length as u32);
         }

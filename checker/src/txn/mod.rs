@@ -29,6 +29,7 @@ mod judge;
 pub mod level;
 mod lists;
 mod polygraph;
+mod reading;
 pub mod register;
 mod report;
 mod rows;
@@ -36,6 +37,7 @@ mod scan;
 mod serial;
 mod solve;
 mod standing;
+mod steps;
 mod table;
 #[cfg(test)]
 mod twin;

@@ -1,4 +1,4 @@
-//! From a history to a table, and from an analysis to a report.
+//! From an analysis to a report.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use super::anomaly::{Anomaly, Because, Evidence, Step};
 use super::certificate::Event;
 use super::explain::explain;
 use super::level::Level;
+use super::reading::table_of;
 use super::register::Assume;
-use super::table::{Data, Header, NEVER, Status, Table};
-use super::work::{Stop, Watch};
-use crate::history::{Call, History, Op, Outcome};
+use super::table::{Data, NEVER, Table};
+use crate::history::{Call, History, Op};
 use crate::options::Options;
 use crate::verdict::{self, Report, Verdict};
 
@@ -77,52 +77,6 @@ pub(crate) fn check(history: &History, options: &Options, data: Data) -> Report 
         report.details["certificate"] = json!({"level": level.name(), "order": order});
     }
     report
-}
-
-/// Reads the transactions of a history.
-fn table_of(history: &History, data: Data, watch: Watch) -> Result<Table, Stop> {
-    const WEIGH_EVERY: u32 = 1 << 16;
-    let calls = history
-        .calls()
-        .map_err(|error| Stop::Because(format!("the history is malformed: {error}")))?;
-    let mut table = Table::new(data);
-    for (round, call) in (0..).zip(calls.iter()) {
-        watch.round(round)?;
-        if round.is_multiple_of(WEIGH_EVERY) {
-            watch.memory(table.memory())?;
-        }
-        let row = history.row(call.invoke as usize);
-        if row.f != "txn" {
-            continue;
-        }
-        let crate::history::Process::Client(process) = row.process else {
-            continue;
-        };
-        let (status, completed) = match call.outcome(history) {
-            Outcome::Ok => (Status::Committed, Some(call.complete)),
-            Outcome::Fail => (Status::Aborted, Some(call.complete)),
-            Outcome::Info => (Status::Unknown, None),
-        };
-        let told = if status == Status::Committed {
-            call.complete
-        } else {
-            call.invoke
-        };
-        let value = history
-            .values()
-            .json_bytes(history.row(told as usize).value);
-        let header = Header {
-            process,
-            status,
-            invoked: call.invoke,
-            completed,
-        };
-        table.push(header, &value).map_err(|error| {
-            let op = history.index(told as usize);
-            Stop::Because(format!("op {op} is no transaction: {error}"))
-        })?;
-    }
-    Ok(table)
 }
 
 fn judge(name: &str, analysis: &Analysis, level: Level) -> Report {

@@ -68,24 +68,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes exactly these bytes, when they come next.
-    #[inline]
-    pub(crate) fn literal(&mut self, wanted: &[u8]) -> bool {
-        let found = self.text[self.at..].starts_with(wanted);
-        self.at += if found { wanted.len() } else { 0 };
-        found
-    }
-
-    /// Takes the list that comes next, when `inside` stands between its brackets as it is.
-    #[inline]
-    pub(crate) fn list_of(&mut self, inside: &[u8]) -> bool {
-        let list = self.text[self.at..].strip_prefix(b"[");
-        let rest = list.and_then(|list| list.strip_prefix(inside));
-        let found = rest.is_some_and(|rest| rest.first() == Some(&b']'));
-        self.at += if found { inside.len() + 2 } else { 0 };
-        found
-    }
-
     /// Takes the whole text of the next JSON value.
     pub(crate) fn value(&mut self) -> Result<&'a [u8], Malformed> {
         let first = self.peek();

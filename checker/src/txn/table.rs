@@ -6,7 +6,8 @@
 
 use super::intern::Interner;
 use super::lists::{Lists, NOWHERE};
-use super::scan::{Cursor, Malformed};
+use super::scan::Malformed;
+use super::steps::{self, Step};
 
 /// Never completed: `completed` of a transaction whose outcome is unknown.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -103,10 +104,27 @@ impl Table {
     /// Adds a transaction; `value` is the JSON text of its micro-operations. Of one that is not
     /// known to have committed only the writes count: it is given as it was invoked.
     pub fn push(&mut self, header: Header, value: &[u8]) -> Result<(), Malformed> {
+        let mut steps = Vec::new();
+        steps::take(self.data, header.status, value, &mut steps)?;
+        self.enter(header, &steps)
+    }
+
+    /// Adds a transaction of these steps.
+    pub(crate) fn enter(&mut self, header: Header, steps: &[Step]) -> Result<(), Malformed> {
         let before = self.ops.len();
-        if let Err(error) = self.push_ops(header.status == Status::Committed, value) {
-            self.ops.truncate(before);
-            return Err(error);
+        for step in steps {
+            let key = self.keys.intern(0, step.key);
+            let value = match (step.kind, step.value) {
+                (Kind::Read, None) if self.data == Data::Lists => 0,
+                (Kind::Read, None) => NOTHING,
+                (Kind::Read, Some(inside)) if self.data == Data::Lists => {
+                    let read = self.lists.read(key, inside, &mut self.values);
+                    read.inspect_err(|_| self.ops.truncate(before))?
+                }
+                (_, value) => self.values.intern(key, value.unwrap_or(b"null")),
+            };
+            let kind = step.kind;
+            self.ops.push(MicroOp { kind, key, value });
         }
         self.rows.push(Row {
             process: header.process,
@@ -116,74 +134,6 @@ impl Table {
             status: header.status,
         });
         Ok(())
-    }
-
-    fn push_ops(&mut self, reads_known: bool, value: &[u8]) -> Result<(), Malformed> {
-        let mut cursor = Cursor::new(value);
-        cursor.need(b'[', "a list of micro-operations")?;
-        if cursor.take(b']') {
-            return Ok(());
-        }
-        loop {
-            cursor.need(b'[', "a micro-operation, [f, key, value]")?;
-            self.push_op(&mut cursor, reads_known)?;
-            cursor.need(b']', "the end of the micro-operation")?;
-            if cursor.take(b']') {
-                return Ok(());
-            }
-            cursor.need(b',', "a comma or the end of the transaction")?;
-        }
-    }
-
-    fn push_op(&mut self, cursor: &mut Cursor, reads_known: bool) -> Result<(), Malformed> {
-        let kind = self.kind(cursor)?;
-        let key = self.keys.intern(0, cursor.value()?);
-        cursor.need(b',', "a comma and the value")?;
-        let value = match kind {
-            Kind::Read if !reads_known => {
-                cursor.value()?;
-                return Ok(());
-            }
-            Kind::Read if cursor.peek() == b'n' => {
-                cursor.value()?;
-                if self.data == Data::Lists { 0 } else { NOTHING }
-            }
-            Kind::Read if self.data == Data::Lists => {
-                self.lists.read(key, cursor, &mut self.values)?
-            }
-            Kind::Write if self.data == Data::Registers && cursor.peek() == b'n' => {
-                return cursor
-                    .expected("a value: null is what a register holds before it is written");
-            }
-            Kind::Write | Kind::Read => self.values.intern(key, cursor.value()?),
-        };
-        self.ops.push(MicroOp { kind, key, value });
-        Ok(())
-    }
-
-    /// Takes what the micro-operation does, and the comma behind it.
-    fn kind(&self, cursor: &mut Cursor) -> Result<Kind, Malformed> {
-        let (write, write_comma, expected): (&[u8], &[u8], _) = match self.data {
-            Data::Lists => (
-                b"\"append\"",
-                b"\"append\",",
-                "\"append\" or \"r\" before this",
-            ),
-            Data::Registers => (b"\"w\"", b"\"w\",", "\"w\" or \"r\" before this"),
-        };
-        if cursor.literal(b"\"r\",") {
-            return Ok(Kind::Read);
-        }
-        if cursor.literal(write_comma) {
-            return Ok(Kind::Write);
-        }
-        let kind = match cursor.value()? {
-            b"\"r\"" => Kind::Read,
-            word if word == write => Kind::Write,
-            _ => return cursor.expected(expected),
-        };
-        cursor.need(b',', "a comma")?;
-        Ok(kind)
     }
 
     /// What the micro-operations work on.

@@ -1,12 +1,14 @@
 //! `ordeal check`: decides whether a recorded history is consistent, whoever recorded it.
 
+use std::fmt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ordeal_checker::history::{self, Format, History, ReadError, ReadOptions, read_file};
+use ordeal_checker::history::{self, Format, History, ReadError, ReadOptions};
 use ordeal_checker::{Budget, Model, Options, Report, Verdict};
 use serde_json::Value;
 
@@ -91,17 +93,15 @@ enum By {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let history = read(&self.history, self.reading, context)?;
-        let mut options = Options::new(self.model);
-        options.by_key = self.by == By::Key;
-        options.budget = self.budget;
-        options.initial = self.initial.clone();
-        options.failed_cas_differs = self.failed_cas_differs;
-        options.certify = self.certify.is_some();
-        options.threads = self.threads;
-        let progress = progress(format!("checking {} ops", history.len()));
-        let mut report = ordeal_checker::check(&history, &options);
-        progress.finish_and_clear();
+        let started = Instant::now();
+        let deadline = started.checked_add(self.budget.time);
+        let mut report = match read(&self.history, self.reading, deadline, context) {
+            Ok(history) => self.check(&history, started),
+            Err(error) if error.is::<OutOfTime>() => {
+                Report::unknown(self.model.name(), error.to_string())
+            }
+            Err(error) => return Err(error),
+        };
         if report.verdict == Verdict::Valid && report.figures.ops == 0 {
             report.verdict = Verdict::Unknown;
             report.reason = Some("there is not one operation in it to check".into());
@@ -116,10 +116,61 @@ impl Check {
             Verdict::Unknown => Exit::Unknown,
         })
     }
+
+    /// Checks within what reading has left of the budget.
+    fn check(&self, history: &History, started: Instant) -> Report {
+        let mut options = Options::new(self.model);
+        options.by_key = self.by == By::Key;
+        options.budget = self.budget;
+        options.budget.time = self.budget.time.saturating_sub(started.elapsed());
+        options.initial = self.initial.clone();
+        options.failed_cas_differs = self.failed_cas_differs;
+        options.certify = self.certify.is_some();
+        options.threads = self.threads;
+        let progress = progress(format!("checking {} ops", history.len()));
+        let report = ordeal_checker::check(history, &options);
+        progress.finish_and_clear();
+        report
+    }
+}
+
+/// The deadline passed before the whole history was read.
+#[derive(Debug)]
+struct OutOfTime;
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time budget ended while the history was read")
+    }
+}
+
+impl std::error::Error for OutOfTime {}
+
+/// Bytes that can be had until a deadline.
+struct Until<R> {
+    input: R,
+    deadline: Option<Instant>,
+}
+
+impl<R: Read> Read for Until<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, OutOfTime));
+        }
+        self.input.read(buffer)
+    }
 }
 
 /// Reads a history; a run's folder or name stands for its history.
-pub(super) fn read(path: &Path, how: Reading, context: &Context) -> anyhow::Result<History> {
+pub(super) fn read(
+    path: &Path,
+    how: Reading,
+    deadline: Option<Instant>,
+    context: &Context,
+) -> anyhow::Result<History> {
     let path = find(path, context);
     let format = how.format.map(|format| match format {
         InputFormat::Jsonl => Format::Jsonl,
@@ -131,7 +182,14 @@ pub(super) fn read(path: &Path, how: Reading, context: &Context) -> anyhow::Resu
         independent: how.independent,
     };
     let progress = progress(format!("reading {}", path.display()));
-    let history = open(&path, &progress, options).map_err(|error| match error {
+    let history = open(&path, &progress, options, deadline).map_err(|error| match error {
+        ReadError::Io(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<OutOfTime>) =>
+        {
+            OutOfTime.into()
+        }
         ReadError::Syntax { .. } => UsageError(format!("{}: {error}", path.display())).into(),
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let expected = "expected a history, a run's folder, or the name of a run in the store";
@@ -156,16 +214,23 @@ pub(super) fn read(path: &Path, how: Reading, context: &Context) -> anyhow::Resu
 }
 
 /// Reads a file, telling how far it has come.
-fn open(path: &Path, progress: &ProgressBar, options: ReadOptions) -> Result<History, ReadError> {
+fn open(
+    path: &Path,
+    progress: &ProgressBar,
+    options: ReadOptions,
+    deadline: Option<Instant>,
+) -> Result<History, ReadError> {
     if path == Path::new("-") {
-        return read_file(path, options);
+        let input = io::stdin().lock();
+        return history::read(Until { input, deadline }, options);
     }
     let file = std::fs::File::open(path)?;
     progress.set_length(file.metadata()?.len());
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {elapsed}") {
         progress.set_style(style);
     }
-    history::read(progress.wrap_read(file), options)
+    let input = progress.wrap_read(file);
+    history::read(Until { input, deadline }, options)
 }
 
 fn find(path: &Path, context: &Context) -> PathBuf {

@@ -170,7 +170,7 @@ impl HistoryVerb {
 
 impl Input {
     fn read(&self, context: &Context) -> anyhow::Result<History> {
-        read(&self.history, self.reading, context)
+        read(&self.history, self.reading, None, context)
     }
 }
 
