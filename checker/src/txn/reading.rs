@@ -9,15 +9,18 @@ use crate::history::{Call, History, Outcome, Process};
 /// Reads the transactions of a history: while those of one part are told apart, those of the part
 /// before get their numbers.
 pub(crate) fn table_of(history: &History, data: Data, watch: Watch) -> Result<Table, Stop> {
-    const PART: usize = 1 << 12;
+    const PART: usize = 1 << 14; // some milliseconds
+    const WEIGH_EVERY: usize = 8; // parts
     let calls = history
         .calls()
         .map_err(|error| Stop::Because(format!("the history is malformed: {error}")))?;
     let mut table = Table::new(data);
     let (mut ready, mut next) = (Part::default(), Part::default());
-    for calls in calls.chunks(PART).chain([&[][..]]) {
+    for (round, calls) in calls.chunks(PART).chain([&[][..]]).enumerate() {
         watch.time()?;
-        watch.memory(table.memory())?;
+        if round.is_multiple_of(WEIGH_EVERY) {
+            watch.memory(table.memory())?;
+        }
         let (taken, entered) = rayon::join(
             || next.take(history, data, calls),
             || ready.enter(history, &mut table),

@@ -7,6 +7,10 @@
 //! began later may be among those. The order proves itself when it is replayed; where there is none,
 //! there is an anomaly, and the graph is built to tell which.
 
+use std::ops::Range;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use super::certificate::{Event, replays};
 use super::level::Level;
 use super::rows::Rows;
@@ -65,7 +69,7 @@ fn order(table: &Table, writes: &Writes, watch: Watch) -> Result<Option<Vec<Even
 /// Bytes that this takes.
 pub(crate) fn bytes(table: &Table) -> usize {
     let reads = table.steps(); // at most
-    let readers = reads * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), reads);
+    let readers = 2 * reads * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), reads);
     let rows = 2 * table.len();
     readers + rows * (size_of::<u32>() + size_of::<Event>()) + table.len()
 }
@@ -73,21 +77,33 @@ pub(crate) fn bytes(table: &Table) -> usize {
 /// Who read each version as the last of its list, but for its own writer; none when a read fits no
 /// order, or saw what nobody wrote.
 fn readers(table: &Table, writes: &Writes, watch: Watch) -> Result<Option<Rows>, Stop> {
-    let mut pairs = Vec::new();
-    for txn in (0..table.len() as u32).filter(|&txn| table.status(txn) == Status::Committed) {
-        watch.round(txn)?;
+    const PART: usize = 1 << 14;
+    let parts = (0..table.len().div_ceil(PART)).into_par_iter().map(|part| {
+        watch.time()?;
+        let end = table.len().min((part + 1) * PART);
+        Ok(reads(table, writes, (part * PART) as u32..end as u32))
+    });
+    let parts: Vec<Option<Vec<(u32, u32)>>> = parts.collect::<Result<_, Stop>>()?;
+    let pairs: Option<Vec<Vec<(u32, u32)>>> = parts.into_iter().collect();
+    Ok(pairs.map(|pairs| Rows::of(table.versions(), &pairs.concat())))
+}
+
+/// The versions that these transactions read, each with the reader.
+fn reads(table: &Table, writes: &Writes, txns: Range<u32>) -> Option<Vec<(u32, u32)>> {
+    let mut pairs = Vec::with_capacity(2 * txns.len());
+    for txn in txns.filter(|&txn| table.status(txn) == Status::Committed) {
         for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
             let version = table.observed(*op);
             let by = writes.live_writer(version);
             if !table.fits(*op) || (by.is_none() && !table.is_initial(version)) {
-                return Ok(None);
+                return None;
             }
             if by != Some(txn) {
                 pairs.push((version, txn));
             }
         }
     }
-    Ok(Some(Rows::of(table.versions(), &pairs)))
+    Some(pairs)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
