@@ -87,6 +87,7 @@ async fn spoken(socket: &TcpStream) -> io::Result<Protocol> {
     /// No request of HTTP/1.1 begins like this.
     const PREFACE: &[u8] = b"PRI * HTTP/2.0";
     let mut start = [0; PREFACE.len()];
+    let mut pause = Duration::from_millis(1);
     loop {
         let len = socket.peek(&mut start).await?;
         if len == 0 || start[..len] != PREFACE[..len] {
@@ -95,8 +96,10 @@ async fn spoken(socket: &TcpStream) -> io::Result<Protocol> {
         if len == PREFACE.len() {
             return Ok(Protocol::Http2);
         }
-        // What is there makes the socket readable, and the rest will not make it more so.
-        sleep(Duration::from_millis(1)).await;
+        // What is there makes the socket readable, and the rest will not make it more so: it is
+        // looked for, and the less often the longer it keeps us waiting.
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 
