@@ -1,8 +1,9 @@
 //! A cluster of real processes in a temporary folder.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
@@ -68,7 +69,7 @@ impl Cluster {
     ) -> Cluster {
         let mut cluster = Cluster::planned(count, extra);
         for node in &mut cluster.nodes {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = TcpListener::bind(free_address()).unwrap();
             node.peer = listener.local_addr().unwrap().to_string();
             tokio::spawn(carry(listener, node.listens.clone()));
         }
@@ -350,7 +351,13 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
     }
 }
 
+/// An address that nobody else gets. Ports that the kernel calls free may be given out twice, and may
+/// carry a connection of somebody else while a node is down: so each process of tests has a loopback
+/// address of its own, and ports below those that connections are made from.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    static NEXT_PORT: AtomicU16 = AtomicU16::new(10_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 128 | high, middle, low);
+    let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+    SocketAddrV4::new(ip, port).to_string()
 }
