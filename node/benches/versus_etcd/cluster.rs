@@ -1,4 +1,4 @@
-//! Three nodes of either system on this machine, each with a directory of its own.
+//! Three nodes of a system on this machine, each with a directory of its own.
 
 use crate::http::Http;
 use anyhow::{Context, Result, bail};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// Which system.
@@ -17,6 +18,8 @@ pub(crate) enum System {
     Ordeal,
     /// Debian's etcd-server.
     Etcd,
+    /// Three logs and nothing else.
+    Bare,
 }
 
 impl System {
@@ -25,6 +28,7 @@ impl System {
         match self {
             System::Ordeal => "ordeal",
             System::Etcd => "etcd",
+            System::Bare => "bare minimum",
         }
     }
 }
@@ -158,6 +162,8 @@ impl Cluster {
                     .map(|id| id as usize)
                     .filter(|id| *id > 0))
             }
+            // It listens once the others have answered.
+            System::Bare => Ok(TcpStream::connect(self.address(1)).await.ok().map(|_| 1)),
             System::Etcd => {
                 let endpoints: Vec<String> = (1..=3)
                     .map(|id| format!("http://{}", self.address(id)))
@@ -257,12 +263,12 @@ fn arguments(
 ) -> Vec<String> {
     let (client, peer) = addresses[id - 1];
     let data = dir.join(format!("node{id}")).display().to_string();
-    let mut arguments = match recipe.system {
+    let mut arguments: Vec<String> = match recipe.system {
         System::Ordeal => {
             let text = format!(
                 "serve --id {id} --data {data} --http {client} --peer {peer} --cluster versus"
             );
-            let mut arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            let mut arguments: Vec<_> = text.split(' ').map(str::to_owned).collect();
             for (member, (client, peer)) in addresses.iter().enumerate() {
                 arguments.push("--member".into());
                 arguments.push(format!("{}={peer},{client}", member + 1));
@@ -283,6 +289,16 @@ fn arguments(
                 members.join(",")
             );
             text.split_whitespace().map(str::to_owned).collect()
+        }
+        System::Bare => {
+            let listen = match (id, addresses) {
+                (1, [_, (_, second), (_, third)]) => {
+                    format!("{client} --follower {second} --follower {third}")
+                }
+                _ => peer.to_string(),
+            };
+            let text = format!("bare --log {data} --listen {listen}");
+            text.split(' ').map(str::to_owned).collect()
         }
     };
     arguments.extend(recipe.arguments.iter().cloned());

@@ -13,6 +13,7 @@
 //! cargo bench -p ordeal-node --bench versus_etcd -- groups    (reads, failover, restart, soak, open)
 //! ```
 
+mod bare;
 mod cluster;
 mod grpc;
 mod http;
@@ -25,6 +26,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use cluster::{Recipe, System};
 use measure::Wire;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,11 +80,11 @@ struct Common {
     seed: u64,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Verb {
-    /// Puts and linearizable reads, beside etcd
+    /// Puts and linearizable reads, beside etcd and the bare minimum
     Compare {
-        /// Leave etcd out
+        /// Leave the others out
         #[arg(long)]
         alone: bool,
         /// Leave the reads out
@@ -122,6 +124,16 @@ enum Verb {
         #[arg(long, default_value_t = 10_000.0)]
         rate: f64,
     },
+    /// Be a node of the bare minimum
+    #[command(hide = true)]
+    Bare {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        log: PathBuf,
+        #[arg(long = "follower")]
+        followers: Vec<SocketAddr>,
+    },
 }
 
 impl Common {
@@ -129,6 +141,7 @@ impl Common {
         let (program, arguments) = match system {
             System::Ordeal => (self.node.clone(), self.node_args.clone()),
             System::Etcd => (self.etcd.clone(), Vec::new()),
+            System::Bare => ("/proc/self/exe".into(), Vec::new()),
         };
         Recipe {
             system,
@@ -167,7 +180,7 @@ async fn main() -> Result<()> {
             let rows: &[Wire] = if alone {
                 &[Wire::Http1, Wire::Http2]
             } else {
-                &[Wire::Http1, Wire::Http2, Wire::Grpc]
+                &[Wire::Http1, Wire::Http2, Wire::Bare, Wire::Grpc]
             };
             measure::compare(&common, rows, !reads_only, !puts_only).await
         }
@@ -178,5 +191,10 @@ async fn main() -> Result<()> {
         Verb::Failover => special::failover(&common).await,
         Verb::Restart { bytes } => special::restart(&common, bytes).await,
         Verb::Soak { rate } => special::soak(&common, rate).await,
+        Verb::Bare {
+            listen,
+            log,
+            followers,
+        } => bare::serve(listen, &log, &followers).await,
     }
 }

@@ -1,6 +1,7 @@
 //! The tables: systems, reads and switches side by side.
 
 use crate::Common;
+use crate::bare::Bare;
 use crate::cluster::{Cluster, Recipe, System};
 use crate::grpc::Grpc;
 use crate::http::Http;
@@ -19,6 +20,8 @@ pub(crate) enum Wire {
     Http1,
     /// To our node, over shared connections.
     Http2,
+    /// To three logs and nothing else, a connection to each client.
+    Bare,
     /// To etcd, over shared connections.
     Grpc,
 }
@@ -27,6 +30,7 @@ impl Wire {
     fn system(self) -> System {
         match self {
             Wire::Http1 | Wire::Http2 => System::Ordeal,
+            Wire::Bare => System::Bare,
             Wire::Grpc => System::Etcd,
         }
     }
@@ -35,6 +39,7 @@ impl Wire {
     fn of(system: System) -> Wire {
         match system {
             System::Ordeal => Wire::Http1,
+            System::Bare => Wire::Bare,
             System::Etcd => Wire::Grpc,
         }
     }
@@ -43,6 +48,7 @@ impl Wire {
         match self {
             Wire::Http1 => "ordeal, HTTP/1.1",
             Wire::Http2 => "ordeal, HTTP/2",
+            Wire::Bare => "bare minimum",
             Wire::Grpc => "etcd",
         }
     }
@@ -110,6 +116,13 @@ async fn figure_over(
             }
             load::run(dealt(&connections, clients), plan).await?
         }
+        Wire::Bare => {
+            let mut connections = Vec::new();
+            for number in 0..clients {
+                connections.push(Bare::connect(address(number)).await?);
+            }
+            load::run(connections, plan).await?
+        }
         Wire::Grpc => {
             let mut connections = Vec::new();
             for number in 0..shared {
@@ -164,6 +177,8 @@ pub(crate) async fn compare(
     operations.extend(puts.then_some((Operation::Put, "puts")));
     operations.extend(reads.then_some((Operation::Get, "linearizable reads")));
     for (operation, title) in operations {
+        let stores = |wire: &&Wire| operation == Operation::Put || **wire != Wire::Bare;
+        let wires: Vec<Wire> = wires.iter().filter(stores).copied().collect();
         let mut table = Table::new(wires.iter().map(|wire| wire.name().to_owned()));
         for _ in 0..common.rounds {
             for &clients in &common.clients {
@@ -180,6 +195,18 @@ pub(crate) async fn compare(
             }
         }
         table.print(title, common);
+        let row = |wanted| wires.iter().position(|wire| *wire == wanted);
+        for ours in [Wire::Http1, Wire::Http2].into_iter().filter_map(row) {
+            if let Some(etcd) = row(Wire::Grpc) {
+                table.print_ratios(ours, etcd, "rate", |figure| figure.measured.rate());
+                table.print_ratios(ours, etcd, "p99", |figure| {
+                    figure.measured.quantile_ms(0.99)
+                });
+            }
+            if let Some(bare) = row(Wire::Bare) {
+                table.print_ratios(ours, bare, "rate", |figure| figure.measured.rate());
+            }
+        }
     }
     Ok(())
 }
@@ -291,7 +318,7 @@ impl Table {
         }
     }
 
-    /// Prints the median round of each cell, and against etcd the median of the rounds' ratios.
+    /// Prints the median round of each cell.
     fn print(&self, title: &str, common: &Common) {
         println!(
             "\n{title}: {} bytes, {} rounds of {} s",
@@ -314,33 +341,22 @@ impl Table {
             }
             println!();
         }
-        if let [ours @ .., theirs] = &self.rows[..]
-            && theirs.name == Wire::Grpc.name()
-        {
-            for ours in ours {
-                print_ratios(ours, theirs, "rate", |figure| figure.measured.rate());
-                print_ratios(ours, theirs, "p99", |figure| {
-                    figure.measured.quantile_ms(0.99)
-                });
-            }
-        }
     }
-}
 
-fn print_ratios(ours: &Row, theirs: &Row, name: &str, of: impl Fn(&Figure) -> f64) {
-    print!("| {name} of {} over {}'s |", ours.name, theirs.name);
-    for ((_, ours), (_, theirs)) in ours.figures.iter().zip(&theirs.figures) {
-        let mut ratios: Vec<f64> = ours
-            .iter()
-            .zip(theirs)
-            .map(|(ours, theirs)| of(ours) / of(theirs))
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        print!(
-            " {:.2} ({least:.2} to {most:.2}) |",
-            ratios[ratios.len() / 2]
-        );
+    /// Prints the median of the rounds' ratios of two rows, and the least and the greatest.
+    fn print_ratios(&self, ours: usize, theirs: usize, name: &str, of: impl Fn(&Figure) -> f64) {
+        let (ours, theirs) = (&self.rows[ours], &self.rows[theirs]);
+        print!("| {name}: {} over {} |", ours.name, theirs.name);
+        for ((_, ours), (_, theirs)) in ours.figures.iter().zip(&theirs.figures) {
+            let pairs = ours.iter().zip(theirs);
+            let mut ratios: Vec<f64> = pairs.map(|(ours, theirs)| of(ours) / of(theirs)).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+            print!(
+                " {:.2} ({least:.2} to {most:.2}) |",
+                ratios[ratios.len() / 2]
+            );
+        }
+        println!();
     }
-    println!();
 }
