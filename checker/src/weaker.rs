@@ -217,19 +217,21 @@ impl Staleness {
             (_, Standing::Violated) => "not even causal consistency holds",
             _ => "neither sequential nor causal consistency could be decided",
         };
+        let counted = |number: u64, what: &str| match number {
+            1 => format!("1 {what}"),
+            _ => format!("{number} {what}s"),
+        };
         let reads = match self {
-            Self { unwritten: 1.., .. } => {
-                format!(
-                    "{} reads saw what nobody had begun to write",
-                    self.unwritten
-                )
-            }
+            Self { unwritten: 1.., .. } => format!(
+                "{} saw what nobody had begun to write",
+                counted(self.unwritten, "read")
+            ),
             Self { stale: 0, .. } => "every read is regular: none saw a replaced value".to_owned(),
             _ => format!(
-                "{} reads saw a replaced value, at most {} ms and {} versions old",
-                self.stale,
+                "{} saw a replaced value, at most {} ms and {} old",
+                counted(self.stale, "read"),
                 self.longest_ns.div_ceil(1_000_000),
-                self.behind,
+                counted(self.behind, "version"),
             ),
         };
         format!("What still holds: {order}; {reads}.")
