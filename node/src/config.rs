@@ -41,11 +41,12 @@ pub struct Config {
     /// Groups to hash the keys to; fixed when the cluster is founded
     #[arg(long, value_name = "G", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub groups: u32,
-    /// Leave leadership of the groups where it falls instead of spreading it over the nodes
+    /// Leave leadership of the groups where it falls instead of spreading it over the nodes that are
+    /// the most eager to lead
     #[arg(long)]
     pub no_rebalance: bool,
     /// Whether this node stands for election as soon as others do (normal), after all others (low),
-    /// or only when it is told to (never); where groups' leaders are spread that is not looked at
+    /// or only when it is told to (never)
     #[arg(long, value_name = "WHEN", default_value = "normal", value_parser = priority)]
     pub priority: Priority,
     /// How reads are served that do not say

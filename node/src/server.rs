@@ -203,6 +203,7 @@ fn transport_options(config: &Config, incarnation: u64, tls: Option<&Tls>) -> Tr
         id: config.id,
         cluster: config.cluster.clone(),
         incarnation,
+        priority: config.priority,
         tls: tls.map(|tls| tls.peers.clone()),
         queue_len_max: TransportOptions::QUEUE_LEN_MAX,
     }
@@ -222,6 +223,7 @@ fn settings(config: &Config, incarnation: u64) -> Settings {
     Settings {
         id: config.id,
         incarnation,
+        priority: config.priority,
         cluster: config.cluster.clone(),
         rebalance: !config.no_rebalance,
         tick: Duration::from_millis(config.times.tick_ms),

@@ -7,8 +7,8 @@ use crate::bugs::Bugs;
 use crate::log::{Index, NodeId};
 use crate::membership::Configuration;
 
-/// How eager a node is to lead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How eager a node is to lead; the most eager first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// Campaigns when its election timeout has passed.
     #[default]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use raft::{NodeId, Payload, Raft, Ready, WriteTag};
+use raft::{NodeId, Payload, Priority, Raft, Ready, WriteTag};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -83,6 +83,8 @@ pub struct Settings {
     pub incarnation: u64,
     /// The cluster's name.
     pub cluster: String,
+    /// How eager this node is to lead.
+    pub priority: Priority,
     /// Move leadership to members that lead fewer groups.
     pub rebalance: bool,
     /// Length of a tick.

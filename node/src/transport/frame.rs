@@ -10,7 +10,7 @@
 use super::codec;
 use crate::encoding::{GroupId, Malformed, Reader, put_bytes, put_varint};
 use bytes::{Buf, Bytes, BytesMut};
-use raft::{Index, Message, NodeId, Term};
+use raft::{Index, Message, NodeId, Priority, Term};
 use std::net::SocketAddr;
 
 /// The bytes before a payload.
@@ -20,7 +20,7 @@ pub(crate) const FRAME_LEN_MAX: usize = 20 << 20;
 /// No frame is longer before the peer has introduced itself.
 pub(crate) const HELLO_LEN_MAX: usize = 1 << 10;
 /// What both sides must speak; the first field of a hello, whatever else changes.
-pub(crate) const PROTOCOL_VERSION: u64 = 2;
+pub(crate) const PROTOCOL_VERSION: u64 = 3;
 
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
@@ -50,6 +50,8 @@ pub(crate) struct Hello {
     pub(crate) lane: Lane,
     /// Where it accepts calls; an unspecified address is that which the call came from.
     pub(crate) listens_at: SocketAddr,
+    /// How eager it is to lead.
+    pub(crate) priority: Priority,
 }
 
 /// A piece of a snapshot file on its way to a follower.
@@ -144,6 +146,7 @@ pub(crate) fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
         put_varint(out, hello.incarnation);
         out.push(u8::from(hello.lane == Lane::Bulk));
         put_bytes(out, hello.listens_at.to_string().as_bytes());
+        out.push(hello.priority as u8);
     });
 }
 
@@ -240,6 +243,12 @@ fn decode(kind: u8, reader: &mut Reader) -> Result<Frame, Malformed> {
                 Lane::Urgent
             },
             listens_at: text(reader)?.parse().map_err(|_| Malformed("address"))?,
+            priority: match reader.byte()? {
+                0 => Priority::Normal,
+                1 => Priority::Low,
+                2 => Priority::Never,
+                _ => return Err(Malformed("priority")),
+            },
         }),
         WELCOME => Frame::Welcome(reader.varint()?),
         REFUSED => Frame::Refused(text(reader)?),

@@ -113,6 +113,7 @@ async fn connect(
             incarnation: options.incarnation,
             lane,
             listens_at: inner.listens_at,
+            priority: options.priority,
         };
         let mut bytes = Vec::new();
         frame::put_hello(&mut bytes, &hello);

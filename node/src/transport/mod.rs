@@ -25,7 +25,7 @@ pub use stream::PeerTls;
 
 use parking_lot::{Mutex, RwLock};
 use peers::Peer;
-use raft::{Envelope, Message, NodeId};
+use raft::{Envelope, Message, NodeId, Priority};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct TransportOptions {
     pub cluster: String,
     /// The data directory's incarnation: see [`Identity`](crate::storage::Identity).
     pub incarnation: u64,
+    /// How eager it is to lead: peers are told when they are called.
+    pub priority: Priority,
     /// Encrypts and authenticates, when given.
     pub tls: Option<PeerTls>,
     /// Bytes that may wait for a peer's socket; what is more is dropped.
@@ -275,6 +277,12 @@ impl Transport {
             .read()
             .get(&peer)
             .is_some_and(|peer| peer.urgent.is_connected())
+    }
+
+    /// How eager a peer says that it is to lead.
+    pub fn priority(&self, peer: NodeId) -> Priority {
+        let peers = self.inner.peers.read();
+        peers.get(&peer).map_or(Priority::default(), Peer::priority)
     }
 
     /// Asks a peer. Snapshots take the bulk connection, all else the other.

@@ -9,7 +9,7 @@
 use super::frame::{Hello, Lane};
 use super::outbox::Outbox;
 use super::{Inner, link};
-use raft::NodeId;
+use raft::{NodeId, Priority};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,13 +23,29 @@ pub(crate) const GUESTS_MAX: usize = 64;
 pub(crate) struct Peer {
     /// Where it is said to be; nothing is said of a guest.
     named: Option<String>,
-    /// Where it said itself that it is.
-    told: watch::Sender<Option<SocketAddr>>,
+    /// What it said of itself.
+    told: watch::Sender<Option<Told>>,
     /// Connections from it that stand.
     calls: usize,
     pub(crate) urgent: Arc<Outbox>,
     pub(crate) bulk: Arc<Outbox>,
     tasks: [AbortHandle; 2],
+}
+
+/// What a peer says of itself when it calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Told {
+    listens_at: SocketAddr,
+    priority: Priority,
+}
+
+impl Peer {
+    /// How eager it is to lead, as it said last; as usual, until it has called.
+    pub(crate) fn priority(&self) -> Priority {
+        self.told
+            .borrow()
+            .map_or(Priority::default(), |told| told.priority)
+    }
 }
 
 impl Drop for Peer {
@@ -42,20 +58,21 @@ impl Drop for Peer {
 #[derive(Clone)]
 pub(crate) struct Addresses {
     named: Option<String>,
-    told: watch::Receiver<Option<SocketAddr>>,
+    told: watch::Receiver<Option<Told>>,
 }
 
 impl Addresses {
     /// All of them, each once, the likeliest first: where it was `found` last.
     pub(crate) fn likeliest(&mut self, found: Option<&String>) -> Vec<String> {
-        let told = self.told.borrow_and_update().map(|told| told.to_string());
+        let told = *self.told.borrow_and_update();
+        let told = told.map(|told| told.listens_at.to_string());
         let mut all: Vec<String> = self.named.iter().cloned().chain(told).collect();
         all.dedup();
         all.sort_by_key(|address| Some(address) != found);
         all
     }
 
-    /// Waits until the peer tells another address.
+    /// Waits until the peer tells something else.
     pub(crate) async fn changed(&mut self) {
         if self.told.changed().await.is_err() {
             // Nobody is left to tell: the task is about to be ended.
@@ -102,8 +119,12 @@ impl Inner {
             .entry(hello.from)
             .or_insert_with(|| self.call(hello.from, None, None, 0));
         peer.calls += 1;
+        let tells = Told {
+            listens_at,
+            priority: hello.priority,
+        };
         peer.told
-            .send_if_modified(|told| told.replace(listens_at) != Some(listens_at));
+            .send_if_modified(|told| told.replace(tells) != Some(tells));
         Some(Caller {
             inner: Arc::clone(self),
             id: hello.from,
@@ -151,7 +172,7 @@ impl Inner {
         self: &Arc<Self>,
         id: NodeId,
         named: Option<String>,
-        told: Option<SocketAddr>,
+        told: Option<Told>,
         calls: usize,
     ) -> Peer {
         let told = watch::Sender::new(told);

@@ -1,11 +1,12 @@
 //! What the loop looks after beside its groups' traffic: who leads what, who is a member, whether
 //! the disk moves, and what the status says.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use raft::NodeId;
+use raft::{NodeId, Priority};
 
 use super::Engine;
 use crate::group::GroupId;
@@ -73,9 +74,13 @@ impl Engine {
         }
     }
 
-    /// Moves leadership of some groups to the member that leads the fewest, if this node leads
-    /// more than its share.
+    /// Moves leadership of some groups to a voter that is rather to lead: one that is more eager, or
+    /// as eager and leads fewer. What a node that never stands for election leads, it was told to.
     pub(super) fn rebalance(&mut self) {
+        let own = self.settings.id;
+        if self.settings.priority == Priority::Never {
+            return;
+        }
         let mut led: BTreeMap<NodeId, usize> = BTreeMap::new();
         for member in &self.members {
             for voter in &member.raft.configuration().voters {
@@ -85,11 +90,18 @@ impl Engine {
                 *led.entry(leader).or_default() += 1;
             }
         }
-        let own = led.get(&self.settings.id).copied().unwrap_or(0);
-        let Some((&idlest, &least)) = led.iter().min_by_key(|(_, count)| **count) else {
+        led.retain(|id, _| *id == own || self.links.is_connected(*id));
+        let count = led.get(&own).copied().unwrap_or(0);
+        let order = |(id, count): (NodeId, usize)| (self.priority_of(id), count, id);
+        let Some((priority, least, idlest)) = led.into_iter().map(order).min() else {
             return;
         };
-        let moves = (own.saturating_sub(least) / 2).min(REBALANCE_MAX);
+        let moves = if priority < self.settings.priority {
+            count
+        } else {
+            count.saturating_sub(least) / 2
+        };
+        let moves = moves.min(REBALANCE_MAX);
         let ours = self
             .members
             .iter()
@@ -153,8 +165,17 @@ impl Engine {
         }
     }
 
-    /// Offers the groups that this node leads to the voter that is furthest with each. Gives those
-    /// for which there is none.
+    /// How eager a node is to lead.
+    fn priority_of(&self, id: NodeId) -> Priority {
+        if id == self.settings.id {
+            self.settings.priority
+        } else {
+            self.links.priority(id)
+        }
+    }
+
+    /// Offers the groups that this node leads to the voter that is the most eager, and the furthest
+    /// with each. Gives those for which there is none.
     fn hand_over(&mut self) -> Vec<GroupId> {
         let own = self.settings.id;
         let mut left = Vec::new();
@@ -162,6 +183,7 @@ impl Engine {
             if !self.members[group as usize].raft.is_leader() {
                 continue;
             }
+            let links = Arc::clone(&self.links);
             let Some(member) = self.touch(group) else {
                 continue;
             };
@@ -171,10 +193,12 @@ impl Engine {
                 .iter()
                 .filter(|peer| peer.active && peer.id != own)
                 .filter(|peer| status.configuration.voters.contains(&peer.id))
-                .max_by_key(|peer| peer.matched);
-            if let Some(heir) = heir {
-                tracing::info!(parent: &member.span(), to = heir.id, "handing leadership over");
-                let _ = member.raft.transfer_leadership(heir.id);
+                .map(|peer| (links.priority(peer.id), Reverse(peer.matched), peer.id))
+                .filter(|(priority, ..)| *priority != Priority::Never)
+                .min();
+            if let Some((.., heir)) = heir {
+                tracing::info!(parent: &member.span(), to = heir, "handing leadership over");
+                let _ = member.raft.transfer_leadership(heir);
             } else {
                 left.push(group);
             }

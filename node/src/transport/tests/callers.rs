@@ -5,7 +5,7 @@ use crate::transport::peers::GUESTS_MAX;
 
 #[tokio::test]
 async fn who_calls_is_answered_though_nobody_named_it_and_forgotten_when_it_is_gone() {
-    let (mut one, mut two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
+    let (mut one, mut two) = (node(1, None).await, node(2, None).await);
     one.knows(&[(2, &two.address)]);
     one.sees(&Seen::Connected(2, false)).await;
     one.reaches(2).await;
@@ -27,8 +27,8 @@ async fn who_calls_is_answered_though_nobody_named_it_and_forgotten_when_it_is_g
 
 #[tokio::test]
 async fn a_peer_that_is_named_wrongly_is_found_when_it_calls() {
-    let (one, two) = (node(1, "c", ANY, None).await, node(2, "c", ANY, None).await);
-    let third = node(3, "c", ANY, None).await;
+    let (one, two) = (node(1, None).await, node(2, None).await);
+    let third = node(3, None).await;
     // Nobody listens at one address, and another node at the other.
     for wrong in ["127.0.0.1:1", &third.address] {
         two.knows(&[(1, wrong)]);
@@ -45,7 +45,7 @@ async fn a_peer_that_is_named_wrongly_is_found_when_it_calls() {
 
 #[tokio::test]
 async fn callers_that_nobody_named_are_bounded() {
-    let one = node(1, "c", ANY, None).await;
+    let one = node(1, None).await;
     one.knows(&[(1000, "127.0.0.1:1")]);
     let mut standing = Vec::new();
     let mut call_as = async |from| {
