@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use raft::NodeId;
+use tokio::task::JoinSet;
 
 use crate::group::{Forward, Forwarded, GroupId, Recognition, Task, decode_answer};
 use crate::router::Router;
@@ -26,8 +27,9 @@ use crate::transport::{Request, Response, Transport};
 const ALL_WITHIN: Duration = Duration::from_secs(1);
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long one answer is waited for.
+/// How long an answer is waited for: at first, and at most, as links may be slow.
 const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE_MAX: Duration = Duration::from_secs(8);
 /// Bounds of the pause between two looks at the registration.
 const LOOK: std::ops::Range<Duration> = Duration::from_millis(250)..Duration::from_secs(30);
 
@@ -55,11 +57,17 @@ pub(crate) async fn is_wiped(
     };
     let mut answered = 0;
     let begun = Instant::now();
+    let mut patience = PATIENCE;
     while !unasked.is_empty() && (answered < enough || begun.elapsed() < ALL_WITHIN) {
         let task = Task::Recognise { incarnation };
         let request = Request::Forward(Forwarded { group: 0, task }.encode());
+        let mut answers = JoinSet::new();
         for peer in unasked.clone() {
-            match links.request(peer, &request, PATIENCE).await {
+            let (links, request) = (Arc::clone(links), request.clone());
+            answers.spawn(async move { (peer, links.request(peer, &request, patience).await) });
+        }
+        while let Some(Ok((peer, answer))) = answers.join_next().await {
+            match answer {
                 Ok(Response::Forward(body)) if decode_answer(&body) == Ok(Recognition::Wiped) => {
                     return true;
                 }
@@ -70,6 +78,7 @@ pub(crate) async fn is_wiped(
                 Err(_) => {}
             }
         }
+        patience = (patience * 2).min(PATIENCE_MAX);
         tokio::time::sleep(PAUSE).await;
     }
     false
@@ -78,7 +87,7 @@ pub(crate) async fn is_wiped(
 /// Keeps this node's incarnation registered in every group, for as long as it runs.
 pub(crate) async fn register(router: Arc<Router>, id: NodeId, incarnation: u64) {
     let mut pause = LOOK.start;
-    let mut warned = false;
+    let (mut warned, mut known) = (false, false);
     loop {
         let mut missing: Vec<GroupId> = Vec::new();
         for (group, state) in router.states().enumerate() {
@@ -102,6 +111,9 @@ pub(crate) async fn register(router: Arc<Router>, id: NodeId, incarnation: u64) 
             if wiped && !std::mem::replace(&mut warned, true) {
                 tracing::warn!("this node lost its disk: an operator has to readmit it");
             }
+        }
+        if missing.is_empty() && !std::mem::replace(&mut known, true) {
+            tracing::info!("the cluster knows this node's disk");
         }
         pause = if missing.is_empty() {
             LOOK.end

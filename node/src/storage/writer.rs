@@ -210,10 +210,11 @@ impl Writer {
         let Active {
             file, sequence, at, ..
         } = &self.active;
-        self.disk
-            .write(file, &bytes, *at)
-            .and_then(|()| self.disk.sync(file))
-            .map_err(|e| StorageError::io("write", &segment::path(&self.dir, *sequence), e))?;
+        let path = || segment::path(&self.dir, *sequence);
+        let written = self.disk.write(file, &bytes, *at);
+        written.map_err(|e| StorageError::io("write", &path(), e))?;
+        let synced = self.disk.sync(file);
+        synced.map_err(|e| StorageError::io("sync", &path(), e))?;
         observer.synced(begun.elapsed(), len);
         self.active.at += len as u64;
         self.batch += 1;

@@ -1,8 +1,8 @@
 //! A cluster of real processes in a temporary folder.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,33 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     extra: Vec<String>,
-    /// How large a disk each node gets for itself, when it is to be small.
-    disk: Option<String>,
+    /// What each node gets for a disk, when not a folder of the machine's.
+    disk: Option<Disk>,
     client: reqwest::Client,
     dir: TempDir,
+}
+
+/// A disk that only its node sees: a script that puts it at `$1`, in a mount namespace of its own.
+#[derive(Clone)]
+enum Disk {
+    /// A tmpfs of this size.
+    Small(String),
+    /// A file system on a loop device over a file in memory, which can be taken away.
+    Failing,
+}
+
+impl Disk {
+    fn mount(&self) -> String {
+        match self {
+            Disk::Small(size) => format!("mount -t tmpfs -o size={size} disk \"$1\""),
+            Disk::Failing => {
+                "mkdir -p \"$1.back\" && mount -t tmpfs -o size=80m back \"$1.back\" && \
+                 truncate -s 64m \"$1.back/disk\" && mkfs.ext4 -q \"$1.back/disk\" && \
+                 mount -o loop \"$1.back/disk\" \"$1\""
+                    .to_owned()
+            }
+        }
+    }
 }
 
 /// A status and its JSON body.
@@ -100,17 +123,46 @@ impl Cluster {
 
     /// Nodes that are started from now on have a disk of this size, seen by nobody else. Root only.
     pub(crate) fn on_disks_of(&mut self, size: &str) {
-        self.disk = Some(size.to_owned());
+        self.disk = Some(Disk::Small(size.to_owned()));
+    }
+
+    /// Nodes that are started from now on have a disk that can be made to fail. Root only, and where
+    /// there are loop devices; gives why not.
+    pub(crate) fn on_disks_that_fail(&mut self) -> Result<(), String> {
+        let dir = self.dir.path().join("trial");
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut trial = on_own_disk(&Disk::Failing, &dir);
+        let trial = trial
+            .arg("true")
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !trial.status.success() {
+            return Err(String::from_utf8_lossy(&trial.stderr).into_owned());
+        }
+        self.disk = Some(Disk::Failing);
+        Ok(())
+    }
+
+    /// Nothing that is written to a node's disk arrives from now on: there is no room behind it.
+    pub(crate) fn break_disk(&self, id: u64) {
+        let data = &self.node(id).data;
+        let script = "cd \"$0.back\" && truncate -s 0 disk && echo > full && \
+             mount -o remount,size=4k \"$0.back\"";
+        self.in_its_place(id, &["sh", "-c", script, data.to_str().unwrap()]);
     }
 
     /// Gives a running node's small disk another size.
     pub(crate) fn resize_disk(&self, id: u64, size: &str) {
-        let node = self.node(id);
-        let pid = node.child.as_ref().unwrap().id().to_string();
+        let data = self.node(id).data.to_str().unwrap();
+        self.in_its_place(id, &["mount", "-o", &format!("remount,size={size}"), data]);
+    }
+
+    /// Runs a command that sees the disks that a node sees.
+    fn in_its_place(&self, id: u64, command: &[&str]) {
+        let pid = self.node(id).child.as_ref().unwrap().id().to_string();
         let done = Command::new("nsenter")
-            .args(["--mount", "--target", &pid, "mount", "-o"])
-            .arg(format!("remount,size={size}"))
-            .arg(&node.data)
+            .args(["--mount", "--target", &pid])
+            .args(command)
             .status();
         assert!(done.unwrap().success());
     }
@@ -173,12 +225,10 @@ impl Cluster {
         let program = env!("CARGO_BIN_EXE_ordeal-node");
         let mut command = match &self.disk {
             None => Command::new(program),
-            Some(size) => {
-                const MOUNT: &str = r#"mount -t tmpfs -o size=$0 disk "$1" && shift && exec "$@""#;
+            Some(disk) => {
                 std::fs::create_dir_all(&node.data).unwrap();
-                let mut command = Command::new("unshare");
-                command.args(["--mount", "sh", "-c", MOUNT, size]);
-                command.arg(&node.data).arg(program);
+                let mut command = on_own_disk(disk, &node.data);
+                command.arg(program);
                 command
             }
         };
@@ -219,12 +269,18 @@ impl Cluster {
     }
 
     /// Asks a node to stop, and waits until it has.
-    pub(crate) async fn stop(&mut self, id: u64) -> std::process::ExitStatus {
+    pub(crate) async fn stop(&mut self, id: u64) -> ExitStatus {
+        let child = self.node(id).child.as_ref().unwrap();
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.ends(id).await
+    }
+
+    /// Waits until a node has ended.
+    pub(crate) async fn ends(&mut self, id: u64) -> ExitStatus {
         let node = self.nodes.iter_mut().find(|node| node.id == id).unwrap();
         let mut child = node.child.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        eventually("the node stops", async || child.try_wait().unwrap()).await
+        eventually("the node ends", async || child.try_wait().unwrap()).await
     }
 
     /// One request to one node.
@@ -284,6 +340,22 @@ impl Cluster {
         .await
     }
 
+    /// A story of what holds while one node leads: told again if another was elected meanwhile, as
+    /// may happen whenever the machine is busy. Gives the leader and what the story came to.
+    pub(crate) async fn under_one_leader<T>(&self, story: impl AsyncFn(u64) -> T) -> (u64, T) {
+        eventually("one leader stays", async || {
+            let leader = self.leader().await;
+            let term = async || {
+                let status = self.try_send(leader, "GET", "/status", None, &[]).await?.1;
+                (status["role"] == "leader").then(|| status["term"].as_u64())
+            };
+            let before = term().await?;
+            let told = story(leader).await;
+            (term().await? == before).then_some((leader, told))
+        })
+        .await
+    }
+
     /// Writes until the cluster takes it; gives the node's answer.
     pub(crate) async fn put(&self, id: u64, key: &str, value: Json) -> Json {
         eventually("a write is taken", async || {
@@ -337,6 +409,15 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// A command, still to be given its program, that sees a disk of its own in this folder.
+fn on_own_disk(disk: &Disk, folder: &Path) -> Command {
+    let script = disk.mount() + " && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script, "sh"]);
+    command.arg(folder);
+    command
 }
 
 /// Asks again and again until there is an answer.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cluster;
+mod disks;
 mod forwarding;
 mod inputs;
 mod limits;

@@ -38,7 +38,8 @@ async fn the_others_go_on_when_the_leader_dies_and_it_catches_up_later() {
 
 #[tokio::test]
 async fn a_stopping_leader_hands_over_before_it_goes() {
-    let mut cluster = Cluster::start(3, &[]).await;
+    // Nobody is elected unless the leader is silent for long.
+    let mut cluster = Cluster::start(3, &["--election-ticks", "300"]).await;
     cluster.put(1, "a", json!(1)).await;
     let old = cluster.leader().await;
     let term = cluster.send(old, "GET", "/status", None).await.1["term"]
@@ -102,7 +103,8 @@ async fn a_follower_that_missed_too_much_gets_a_snapshot() {
         .await;
     for number in [0, 50, 99] {
         let path = format!("/kv/k{number}?read=follower");
-        let (status, body) = cluster.send(away, "GET", &path, None).await;
+        let read = async |_| cluster.send(away, "GET", &path, None).await;
+        let (_, (status, body)) = cluster.under_one_leader(read).await;
         assert_eq!((status, &body["value"]), (200, &json!(number)));
     }
     // And it is whole after a crash.

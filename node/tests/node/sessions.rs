@@ -22,9 +22,11 @@ async fn add(cluster: &Cluster, node: u64, session: u64, sequence: u64) -> Json 
 #[tokio::test]
 async fn a_retry_is_answered_as_the_first_time_whatever_happened_between() {
     let mut cluster = Cluster::start(3, &["--snapshot-entries", "5"]).await;
-    let (status, session) = cluster.send(1, "POST", "/sessions", None).await;
-    assert_eq!(status, 200);
-    let session = session["session"].as_u64().unwrap();
+    let session = eventually("a session is opened", async || {
+        let (status, opened) = cluster.send(1, "POST", "/sessions", None).await;
+        (status == 200).then(|| opened["session"].as_u64().unwrap())
+    })
+    .await;
     let first = add(&cluster, 1, session, 1).await;
     assert_eq!(add(&cluster, 2, session, 1).await, first);
     for number in 0..20 {

@@ -13,8 +13,8 @@ use crate::cluster::Cluster;
 
 /// What one way takes. A round trip is longer than the longest election timeout below, and shorter
 /// than the shortest that it can be stretched to.
-const DELAY: Duration = Duration::from_millis(200);
-const TIMES: [&str; 4] = ["--heartbeat-ticks", "5", "--election-ticks", "12"];
+const DELAY: Duration = Duration::from_millis(400);
+const TIMES: [&str; 4] = ["--heartbeat-ticks", "5", "--election-ticks", "36"];
 
 #[tokio::test]
 async fn timeouts_that_follow_slow_links_elect_once_where_fixed_ones_elect_for_ever() {
