@@ -22,13 +22,14 @@ mod load;
 mod measure;
 mod special;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use cluster::{Recipe, System};
 use measure::Wire;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures the node, beside etcd, on the machine at hand.
 #[derive(Debug, Parser)]
@@ -171,6 +172,19 @@ async fn main() -> Result<()> {
         verb,
         bench: _,
     } = Cli::parse();
+    let (mut ended, mut interrupted) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    // Whatever is dropped takes its nodes and their directories along.
+    tokio::select! {
+        done = measure(&common, verb) => done,
+        _ = ended.recv() => bail!("told to end; the nodes are stopped"),
+        _ = interrupted.recv() => bail!("interrupted; the nodes are stopped"),
+    }
+}
+
+async fn measure(common: &Common, verb: Verb) -> Result<()> {
     match verb {
         Verb::Compare {
             alone,
@@ -182,15 +196,15 @@ async fn main() -> Result<()> {
             } else {
                 &[Wire::Http1, Wire::Http2, Wire::Bare, Wire::Grpc]
             };
-            measure::compare(&common, rows, !reads_only, !puts_only).await
+            measure::compare(common, rows, !reads_only, !puts_only).await
         }
-        Verb::Switches => measure::switches(&common).await,
-        Verb::Reads => measure::reads(&common).await,
-        Verb::Open { rate } => special::open(&common, rate).await,
-        Verb::Groups { count } => special::groups(&common, count).await,
-        Verb::Failover => special::failover(&common).await,
-        Verb::Restart { bytes } => special::restart(&common, bytes).await,
-        Verb::Soak { rate } => special::soak(&common, rate).await,
+        Verb::Switches => measure::switches(common).await,
+        Verb::Reads => measure::reads(common).await,
+        Verb::Open { rate } => special::open(common, rate).await,
+        Verb::Groups { count } => special::groups(common, count).await,
+        Verb::Failover => special::failover(common).await,
+        Verb::Restart { bytes } => special::restart(common, bytes).await,
+        Verb::Soak { rate } => special::soak(common, rate).await,
         Verb::Bare {
             listen,
             log,
