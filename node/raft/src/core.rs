@@ -1,33 +1,21 @@
 //! What a node has whatever its role: term and vote, log, configuration, commit, and the effects
 //! that gather until the caller asks for them.
 
-use std::cmp::Ordering;
-use std::collections::VecDeque;
-
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::applying::Applying;
 use crate::bugs::Bug;
 use crate::config::{Config, ConfigError, Priority};
 use crate::log::{Entry, HardState, Index, Log, NodeId, Payload, Position, Term};
 use crate::membership::{Configuration, Membership};
-use crate::message::{Body, Envelope, Message, Stage};
-use crate::progress::Window;
+use crate::message::{Body, Envelope, Message};
 use crate::quorum::Ballot;
 use crate::raft::Restored;
 use crate::read::{ReadId, ReadReady};
 use crate::ready::{Ready, Write, WriteTag};
 use crate::snapshot::SnapshotMeta;
-
-/// A write that is not done.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    tag: WriteTag,
-    /// The term that will be durable with it.
-    term: Term,
-    /// The tick at which it was handed out.
-    since: u64,
-}
+use crate::writes::Writes;
 
 /// The part of a node that does not depend on its role.
 #[derive(Debug)]
@@ -38,10 +26,7 @@ pub(crate) struct Core {
     pub(crate) log: Log,
     pub(crate) membership: Membership,
     pub(crate) commit: Index,
-    pub(crate) applied: Index,
-    /// Handed out to be applied.
-    handed: Index,
-    apply_window: Window,
+    pub(crate) applying: Applying,
     pub(crate) snapshot: SnapshotMeta,
     /// The snapshot being installed; nothing is applied and no campaign begun meanwhile.
     installing: Option<SnapshotMeta>,
@@ -59,17 +44,10 @@ pub(crate) struct Core {
     pub(crate) uncommitted_bytes: usize,
     /// The number of this node's last question for a read index.
     pub(crate) read_round: u64,
-    /// Reads that are sure of their index and wait for it to be applied, by index.
-    reads_applying: VecDeque<ReadReady>,
 
     /// What gathers for the next [`Ready`].
     pub(crate) effects: Ready,
-    after: Vec<Envelope>,
-    /// The hard state as last handed to the disk.
-    hard_state_written: HardState,
-    in_flight: VecDeque<InFlight>,
-    last_tag: WriteTag,
-    durable_term: Term,
+    writes: Writes,
 }
 
 impl Core {
@@ -95,14 +73,11 @@ impl Core {
             read_round: rng.random::<u64>() >> 1,
             rng,
             hard_state: restored.hard_state,
-            hard_state_written: restored.hard_state,
-            durable_term: restored.hard_state.term,
+            writes: Writes::after(restored.hard_state),
             log: Log::restored(snapshot.position(), entries),
             membership,
             commit: snapshot.index,
-            applied: snapshot.index,
-            handed: snapshot.index,
-            apply_window: Window::default(),
+            applying: Applying::after(snapshot.index),
             snapshot,
             installing: None,
             wiped: restored.wiped,
@@ -116,11 +91,7 @@ impl Core {
                 None => 0,
             },
             uncommitted_bytes: 0,
-            reads_applying: VecDeque::new(),
             effects: Ready::default(),
-            after: Vec::new(),
-            in_flight: VecDeque::new(),
-            last_tag: WriteTag::default(),
             config,
         };
         if fresh && !core.config.configuration.voters.is_empty() {
@@ -181,7 +152,7 @@ impl Core {
 
     /// Whether the current term is on disk.
     pub(crate) fn term_is_durable(&self) -> bool {
-        self.durable_term == self.hard_state.term
+        self.writes.durable_term() == self.hard_state.term
     }
 
     /// A new election timeout, from now.
@@ -287,7 +258,7 @@ impl Core {
         let early = self.bug(Bug::AckBeforeFsync) && matches!(body, Body::Accepted { .. });
         let waits = body.waits_for_disk() && self.disk_is_behind() && !early;
         let queue = if waits {
-            &mut self.after
+            &mut self.writes.waiting
         } else {
             &mut self.effects.messages
         };
@@ -307,23 +278,22 @@ impl Core {
 
     /// Whether the disk has not caught up with what is in memory.
     fn disk_is_behind(&self) -> bool {
-        self.hard_state != self.hard_state_written
+        self.writes.has_changed(self.hard_state)
             || self.log.has_unwritten()
-            || !self.in_flight.is_empty()
+            || self.is_writing()
             || self.installing.is_some()
     }
 
     /// Whether a write is under way.
     pub(crate) fn is_writing(&self) -> bool {
-        !self.in_flight.is_empty()
+        self.writes.oldest_since().is_some()
     }
 
     /// Whether a write has been under way for longer than an election timeout.
     pub(crate) fn disk_is_stalled(&self) -> bool {
         let patience = u64::from(self.config.election_ticks_max);
-        self.in_flight
-            .front()
-            .is_some_and(|oldest| self.now > oldest.since + patience)
+        let oldest = self.writes.oldest_since();
+        oldest.is_some_and(|since| self.now > since + patience)
     }
 
     // --- log --------------------------------------------------------------------------------
@@ -406,33 +376,6 @@ impl Core {
         };
     }
 
-    // --- votes ------------------------------------------------------------------------------
-
-    /// Answers a request for a vote of this term, or for a pre-vote of any.
-    pub(crate) fn answer_vote(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        stage: Stage,
-        last: Position,
-        free: bool,
-    ) -> bool {
-        let fresh = match last.cmp(&self.log.last()) {
-            Ordering::Less => self.bug(Bug::VoteAnyLog),
-            Ordering::Equal => !self.bug(Bug::VoteEqualRefused),
-            Ordering::Greater => true,
-        };
-        let wiped = self.wiped && !self.bug(Bug::WipedVotes);
-        let granted = free && fresh && !wiped;
-        if granted && stage == Stage::Real {
-            self.hard_state.vote = Some(from);
-        }
-        // A grant names the term asked for, a refusal this node's own.
-        let term = if granted { term } else { self.hard_state.term };
-        self.send_in_term(term, from, Body::VoteReply { stage, granted });
-        granted
-    }
-
     // --- snapshots --------------------------------------------------------------------------
 
     /// A snapshot has arrived. It is taken when it says more than what is committed here.
@@ -457,8 +400,7 @@ impl Core {
         };
         self.membership = Membership::new(meta.index, configuration);
         self.commit = meta.index;
-        self.handed = meta.index;
-        self.apply_window.clear();
+        self.applying.skip_to(meta.index);
         self.installing = Some(meta.clone());
         self.effects.snapshot_install = Some(meta);
     }
@@ -480,7 +422,7 @@ impl Core {
             return;
         }
         assert!(
-            meta.index <= self.applied,
+            meta.index <= self.applying.applied,
             "a snapshot holds only what is applied"
         );
         self.log
@@ -492,56 +434,28 @@ impl Core {
     // --- apply and reads --------------------------------------------------------------------
 
     pub(crate) fn applied(&mut self, index: Index) {
-        assert!(
-            index <= self.handed,
-            "only what was handed out can have been applied"
-        );
-        self.applied = self.applied.max(index);
-        self.apply_window.free_to(index);
-        while self
-            .reads_applying
-            .front()
-            .is_some_and(|read| read.index <= self.applied)
-        {
-            self.effects.reads.extend(self.reads_applying.pop_front());
-        }
+        self.applying.done(index, &mut self.effects.reads);
     }
 
     /// The read is sure of its index; it is served once that is applied.
     pub(crate) fn read_confirmed(&mut self, id: ReadId, index: Index) {
-        // Indexes come in order but across a change of leader; a later one is as good.
-        let index = self
-            .reads_applying
-            .back()
-            .map_or(index, |last| index.max(last.index));
-        if index <= self.applied || self.bug(Bug::ReadBeforeApply) {
-            self.effects.reads.push(ReadReady { id, index });
-        } else {
-            self.reads_applying.push_back(ReadReady { id, index });
-        }
+        let early = self.bug(Bug::ReadBeforeApply);
+        let read = self.applying.read(ReadReady { id, index }, early);
+        self.effects.reads.extend(read);
     }
 
-    /// The next entries to apply: committed, on this node's disk, and no more than is bounded.
+    /// The next entries to apply: committed, and on this node's disk.
     fn take_apply(&mut self) -> Vec<Entry> {
+        if self.installing.is_some() {
+            return Vec::new();
+        }
         let commit = if self.bug(Bug::ApplyUncommitted) {
             self.log.last_index()
         } else {
             self.commit
         };
         let end = commit.min(self.log.stable());
-        let busy = !self.config.asynchronous_apply && self.applied < self.handed;
-        let full = self
-            .apply_window
-            .is_full(usize::MAX, self.config.apply_inflight_max_bytes);
-        if self.handed >= end || busy || full || self.installing.is_some() {
-            return Vec::new();
-        }
-        let (entries, bytes) = self
-            .log
-            .slice(self.handed + 1, end, self.config.apply_max_bytes);
-        self.handed += entries.len() as u64;
-        self.apply_window.add(self.handed, bytes);
-        entries
+        self.applying.take(&self.log, end, &self.config)
     }
 
     // --- effects ----------------------------------------------------------------------------
@@ -555,42 +469,32 @@ impl Core {
     }
 
     fn take_write(&mut self) -> Option<Write> {
-        let changed = self.hard_state != self.hard_state_written;
-        if !changed && !self.log.has_unwritten() && self.after.is_empty() {
+        let changed = self.writes.has_changed(self.hard_state);
+        if !changed && !self.log.has_unwritten() && self.writes.waiting.is_empty() {
             return None;
         }
-        self.hard_state_written = self.hard_state;
+        let (tag, after) = self.writes.begin(self.hard_state, self.now);
         let vote = if self.bug(Bug::VoteNotPersisted) {
             None
         } else {
             self.hard_state.vote
         };
         let unwritten = self.log.take_unwritten();
-        self.last_tag = WriteTag(self.last_tag.0 + 1);
-        self.in_flight.push_back(InFlight {
-            tag: self.last_tag,
-            term: self.hard_state.term,
-            since: self.now,
-        });
         Some(Write {
-            tag: self.last_tag,
+            tag,
             hard_state: (changed && !self.bug(Bug::TermNotPersisted)).then_some(HardState {
                 vote,
                 ..self.hard_state
             }),
             truncate_from: unwritten.truncate_from,
             entries: unwritten.entries,
-            after: std::mem::take(&mut self.after),
+            after,
         })
     }
 
     /// The write of this tag, and all before it, are on stable storage.
     pub(crate) fn persisted(&mut self, tag: WriteTag) {
-        while let Some(&oldest) = self.in_flight.front()
-            && oldest.tag <= tag
-        {
-            self.in_flight.pop_front();
-            self.durable_term = oldest.term;
+        while self.writes.end_oldest(tag) {
             self.log.write_done();
         }
     }

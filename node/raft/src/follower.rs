@@ -101,7 +101,7 @@ impl Follower {
             } => {
                 core.commit_to(commit);
                 let early = core.bug(Bug::FollowerReadEarly);
-                let index = if early { core.applied } else { index };
+                let index = if early { core.applying.applied } else { index };
                 self.reads.answered(core, round, index);
             }
             Body::TimeoutNow if core.may_campaign() => return Next::Campaign(Campaign::Forced),

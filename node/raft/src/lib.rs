@@ -100,6 +100,7 @@
 //! Sources: D. Ongaro and J. Ousterhout, *In Search of an Understandable Consensus Algorithm*, extended
 //! version (sections 5 to 8); D. Ongaro, *Consensus: Bridging Theory and Practice* (the "thesis").
 
+mod applying;
 mod bugs;
 mod candidate;
 mod config;
@@ -119,6 +120,8 @@ mod recovery;
 mod sleep;
 mod snapshot;
 mod status;
+mod voter;
+mod writes;
 
 #[cfg(feature = "bugs")]
 pub use bugs::{Bug, Bugs};

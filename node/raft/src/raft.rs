@@ -482,7 +482,7 @@ impl Raft {
     }
 
     /// Becomes a follower in this term.
-    fn follow(&mut self, term: Term, leader: Option<NodeId>) {
+    pub(crate) fn follow(&mut self, term: Term, leader: Option<NodeId>) {
         if term > self.core.term() {
             self.core.begin_term(term);
         } else if self.core.bug(Bug::VoteErased) {
@@ -517,49 +517,7 @@ impl Raft {
         }
     }
 
-    // --- terms and votes --------------------------------------------------------------------
-
-    /// A request for a vote or a pre-vote.
-    fn vote_requested(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        stage: Stage,
-        last: crate::log::Position,
-        forced: bool,
-    ) {
-        let sticky = self.keeps_to_a_leader(stage) && !forced;
-        if stage == Stage::Real && term > self.core.term() {
-            if sticky {
-                return;
-            }
-            self.follow(term, None);
-        }
-        // The word given to a leader outlasts its term: a lease may rest on it.
-        let free = match stage {
-            Stage::Pre => term > self.core.term() && !sticky,
-            Stage::Real => {
-                let vote = self.core.vote();
-                let first = vote.is_none() && self.leader().is_none() && !sticky;
-                term == self.core.term() && (vote == Some(from) || first)
-            }
-        };
-        let granted = self.core.answer_vote(from, term, stage, last, free);
-        if granted
-            && stage == Stage::Real
-            && let Role::Follower(follower) = &mut self.role
-        {
-            follower.voted(&mut self.core);
-        }
-    }
-
-    /// Whether the node leads, or heard a leader within an election timeout.
-    fn keeps_to_a_leader(&self, stage: Stage) -> bool {
-        if stage == Stage::Real && !self.core.config.check_quorum {
-            return false;
-        }
-        matches!(self.role, Role::Leader(_)) || self.core.now < self.core.sticky_until
-    }
+    // --- terms ------------------------------------------------------------------------------
 
     /// A message of an older term: its sender learns of the newer one where silence would leave it
     /// stuck, as a leader that nobody follows.

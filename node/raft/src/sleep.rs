@@ -17,7 +17,7 @@ impl Core {
     pub(crate) fn follow_to_sleep(&mut self, commit: Index) {
         self.asleep = commit == self.log.last_index()
             && commit == self.log.stable()
-            && commit == self.applied
+            && commit == self.applying.applied
             && self.config.sleep_after_ticks.is_some();
     }
 }
@@ -31,7 +31,7 @@ impl Leader {
         let last = core.log.last_index();
         core.now >= self.busy_at + u64::from(patience)
             && core.commit == last
-            && core.applied == last
+            && core.applying.applied == last
             && self.reads.is_idle()
             && self.transfer.is_none()
             && self

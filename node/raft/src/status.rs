@@ -104,7 +104,7 @@ impl Raft {
             vote: core.vote(),
             leader: self.leader(),
             commit: core.commit,
-            applied: core.applied,
+            applied: core.applying.applied,
             first: core.log.first_index(),
             last: core.log.last_index(),
             stable: core.log.stable(),
