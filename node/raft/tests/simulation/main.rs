@@ -73,3 +73,15 @@ fn a_seed_replays_exactly() {
         assert_eq!(first.clients.lines, second.clients.lines, "seed {seed}");
     }
 }
+
+/// The machine is tried as the core is: sessions that a snapshot does not hold are seen to be missed.
+#[test]
+fn sessions_that_a_snapshot_lacks_are_missed() {
+    let forgetful = |setup: &mut storm::setup::Setup| {
+        setup.sessions_forgotten = true;
+        setup.snapshot_every = 10;
+    };
+    let mut broken = (1..=100).filter_map(|seed| attempt(seed, &forgetful).err());
+    let law = broken.next().expect("it is seen in one of a hundred seeds");
+    assert!(law.starts_with("[exactly once]"), "{law}");
+}

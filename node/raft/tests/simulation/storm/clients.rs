@@ -7,10 +7,12 @@ use rand::RngExt;
 
 use super::cluster::Cluster;
 use super::event::Event;
-use super::machine::{Action, Command};
+use super::machine::{Action, Answer, Command, Request};
 use super::network::pick;
 
 const GIVES_UP_US: u64 = 800_000;
+/// How often a request of a session is sent at most.
+const ATTEMPTS_MAX: u32 = 4;
 
 /// An operation under way.
 #[derive(Clone, Debug)]
@@ -20,8 +22,13 @@ pub(crate) struct Operation {
     pub(crate) action: Action,
     /// How it is read, when it is a read that writes no entry.
     pub(crate) mode: Option<ReadMode>,
+    /// What it is in the client's session, when it has one: it may be sent again.
+    pub(crate) request: Option<Request>,
     /// The number of the latest attempt.
     pub(crate) attempt: u64,
+    /// How many there were, and whether the fate of one of them is unknown.
+    pub(crate) attempts: u32,
+    pub(crate) uncertain: bool,
     /// The greatest index that had taken effect for sure when this began.
     pub(crate) floor: Index,
     /// Where it stands in the record.
@@ -58,6 +65,7 @@ pub(crate) struct Clients {
     busy: Vec<Option<u64>>,
     processes: Vec<usize>,
     next_operation: u64,
+    next_attempt: u64,
     next_value: u64,
     next_process: usize,
     /// Orders the ends and beginnings of operations.
@@ -74,6 +82,7 @@ impl Clients {
             busy: vec![None; count],
             processes: (0..count).collect(),
             next_operation: 1,
+            next_attempt: 1,
             next_value: 1,
             next_process: count,
             instant: 0,
@@ -84,10 +93,6 @@ impl Clients {
 
     pub(crate) fn open(&self, operation: u64) -> Option<&Operation> {
         self.open.get(&operation)
-    }
-
-    pub(crate) fn hint(&mut self, leader: Option<NodeId>) {
-        self.leader = leader;
     }
 
     fn instant(&mut self) -> u64 {
@@ -111,9 +116,10 @@ impl Clients {
 }
 
 impl Operation {
-    fn command(&self) -> Command {
+    fn command(&self, attempt: u64) -> Command {
         Command {
-            attempt: self.attempt,
+            attempt,
+            request: self.request,
             key: self.key,
             action: self.action,
         }
@@ -145,23 +151,44 @@ impl Cluster {
             invoked,
             ended: None,
         });
-        let floor = self.laws.floor;
+        // A process is a session, and its operations are the requests in it.
+        let in_session = mode.is_none() && self.rng.random_range(0..2) == 0;
+        let session = clients.processes[client] as u64 + 1;
         let open = Operation {
             client,
             key,
             action,
             mode,
-            attempt: operation,
-            floor,
+            request: in_session.then_some((session, operation)),
+            attempt: 0,
+            attempts: 0,
+            uncertain: false,
+            floor: self.laws.floor,
             recorded_at,
         };
         clients.open.insert(operation, open);
         clients.busy[client] = Some(operation);
+        self.attempt(client, operation);
+    }
+
+    /// Sends an operation, for the first time or again.
+    fn attempt(&mut self, client: usize, operation: u64) {
+        let clients = &mut self.clients;
+        let open = clients.open.get_mut(&operation).expect("it is open");
+        let attempt = clients.next_attempt;
+        clients.next_attempt += 1;
+        open.attempt = attempt;
+        open.attempts += 1;
         let hinted = clients.leader.filter(|_| self.rng.random_range(0..3) != 0);
         let nodes: Vec<NodeId> = self.hosts.keys().copied().collect();
         let node = hinted.unwrap_or_else(|| *pick(&mut self.rng, &nodes));
         let delay = self.rng.random_range(50..2_000);
-        self.schedule(delay, Event::Request { node, operation });
+        let request = Event::Request {
+            node,
+            operation,
+            attempt,
+        };
+        self.schedule(delay, request);
         self.schedule(GIVES_UP_US, Event::ClientGivesUp { client, operation });
     }
 
@@ -185,13 +212,12 @@ impl Cluster {
     }
 
     /// The operation took effect, or saw the state, at `index`.
-    pub(crate) fn client_done(
-        &mut self,
-        operation: u64,
-        index: Index,
-        effect: bool,
-        value: Option<u64>,
-    ) {
+    pub(crate) fn client_done(&mut self, operation: u64, answer: Answer) {
+        let Answer {
+            index,
+            effect,
+            value,
+        } = answer;
         let Some(open) = self.clients.open(operation).cloned() else {
             return;
         };
@@ -208,46 +234,69 @@ impl Cluster {
         self.act_again(open.client);
     }
 
-    /// The operation certainly did not and will not happen.
-    pub(crate) fn client_failed(&mut self, operation: u64) {
+    /// The operation certainly did not and will not happen, or its latest attempt did not.
+    fn client_failed(&mut self, operation: u64) {
+        if let Some(open) = self.clients.open(operation)
+            && open.uncertain
+        {
+            // One before it may have, or may yet.
+            return self.client_gives_up(open.client, operation);
+        }
         if let Some(open) = self.clients.close(operation, Outcome::Failed) {
             self.act_again(open.client);
         }
     }
 
-    /// Another entry stands where this operation's would be.
-    pub(crate) fn client_superseded(&mut self, operation: u64) {
-        self.laws.refuses(operation);
-        self.client_failed(operation);
+    /// The attempt certainly did not and will not take effect: it reached nobody who would take it, or
+    /// another entry stands where its own would be.
+    pub(crate) fn attempt_failed(&mut self, operation: u64, attempt: u64) {
+        self.laws.refuses(attempt);
+        let open = self.clients.open(operation);
+        if open.is_some_and(|open| open.attempt == attempt) {
+            self.client_failed(operation);
+        }
     }
 
+    /// The client has waited for long enough. In a session it asks again: whatever became of that
+    /// before, it is carried out once.
     pub(crate) fn client_gives_up(&mut self, client: usize, operation: u64) {
+        if let Some(open) = self.clients.open.get_mut(&operation)
+            && open.request.is_some()
+            && open.attempts < ATTEMPTS_MAX
+            && self.stormy
+        {
+            open.uncertain = true;
+            return self.attempt(client, operation);
+        }
         if self.clients.close(operation, Outcome::Unknown).is_some() {
             self.act_again(client);
         }
     }
 
-    pub(super) fn request(&mut self, node: NodeId, operation: u64) {
+    pub(super) fn request(&mut self, node: NodeId, operation: u64, attempt: u64) {
         let Some(open) = self.clients.open(operation) else {
             return;
         };
-        let (command, mode) = (open.command(), open.mode);
-        let padding = self.rng.random_range(0..200);
-        let process = self.process_mut(node);
-        let asked = match mode {
-            Some(mode) => process.raft.read(operation, mode),
-            None => process
-                .raft
-                .propose(command.encode(padding))
-                .map(|(term, index)| {
-                    process.proposals.insert(index, (term, operation));
-                }),
-        };
-        if let Err(refused) = asked {
-            if mode.is_none() {
-                self.laws.refuses(command.attempt);
+        if let Some(mode) = open.mode {
+            if let Err(refused) = self.process_mut(node).raft.read(operation, mode) {
+                self.client_refused(operation, &refused);
             }
-            self.client_refused(operation, &refused);
+            return;
+        }
+        let command = open.command(attempt);
+        let padding = self.rng.random_range(0..200);
+        if self.hosts[&node].disk.full_until_us > self.now_us {
+            return self.attempt_failed(operation, attempt);
+        }
+        let process = self.process_mut(node);
+        match process.raft.propose(command.encode(padding)) {
+            Ok((term, index)) => {
+                process.proposals.insert(index, (term, operation, attempt));
+            }
+            Err(refused) => {
+                self.take_hint(&refused);
+                self.attempt_failed(operation, attempt);
+            }
         }
     }
 
@@ -262,16 +311,25 @@ impl Cluster {
             "[read waits for its index] {open:?}"
         );
         let at = machine.applied;
-        self.client_done(operation, at, true, value);
+        let answer = Answer {
+            index: at,
+            effect: true,
+            value,
+        };
+        self.client_done(operation, answer);
     }
 
     pub(crate) fn client_refused(&mut self, operation: u64, refused: &Refused) {
-        let hint = match refused {
+        self.take_hint(refused);
+        self.client_failed(operation);
+    }
+
+    /// Who leads, as far as who refused knows.
+    fn take_hint(&mut self, refused: &Refused) {
+        self.clients.leader = match refused {
             Refused::NotLeader { leader } => *leader,
             _ => None,
         };
-        self.clients.hint(hint);
-        self.client_failed(operation);
     }
 
     fn act_again(&mut self, client: usize) {

@@ -116,8 +116,11 @@ impl Cluster {
         };
         let host = self.hosts.get_mut(&node).expect("events name known nodes");
         if host.process.is_none() || event.life().is_some_and(|life| life != host.life) {
-            if let Event::Request { operation, .. } = event {
-                self.client_failed(operation);
+            if let Event::Request {
+                operation, attempt, ..
+            } = event
+            {
+                self.attempt_failed(operation, attempt);
             }
             return;
         }
@@ -187,7 +190,9 @@ impl Cluster {
             }
             Event::SnapshotSent { to, meta, .. } => process.raft.snapshot_sent(to, meta.as_ref()),
             Event::PeerLost { peer, .. } => process.raft.unreachable(peer),
-            Event::Request { operation, .. } => self.request(node, operation),
+            Event::Request {
+                operation, attempt, ..
+            } => self.request(node, operation, attempt),
             _ => unreachable!("not an event of a node"),
         }
     }

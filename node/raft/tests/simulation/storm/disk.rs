@@ -85,6 +85,8 @@ pub(crate) struct Disk {
     pub(crate) log: Tape,
     /// Which disk this is: grows when one is lost and replaced.
     pub(crate) generation: u8,
+    /// It has no room for anything new until then.
+    pub(crate) full_until_us: u64,
     /// The disk replaces a lost one and the node has not been readmitted.
     pub(crate) wiped: bool,
     jobs: VecDeque<Job>,

@@ -106,7 +106,9 @@ impl Cluster {
             } else {
                 self.setup.disk_us_max
             };
-            let wait = self.rng.random_range(50..most);
+            // On a full disk it waits until there is room.
+            let room = host.disk.full_until_us.saturating_sub(self.now_us);
+            let wait = room + self.rng.random_range(50..most);
             let life = host.life;
             self.schedule(wait, Event::DiskDone { node, life });
         }
@@ -145,6 +147,7 @@ impl Cluster {
     pub(super) fn keep_snapshot(&mut self, node: NodeId) {
         let every = self.setup.snapshot_every;
         let tail = self.rng.random_range(0..every);
+        let forgotten = self.setup.sessions_forgotten;
         let process = self.process_mut(node);
         let applied = process.machine.applied;
         if applied < process.snapshot_queued + every {
@@ -154,10 +157,11 @@ impl Cluster {
             return;
         };
         process.snapshot_queued = applied;
-        let image = Image {
-            meta,
-            machine: process.machine.clone(),
-        };
+        let mut machine = process.machine.clone();
+        if forgotten {
+            machine.sessions.clear();
+        }
+        let image = Image { meta, machine };
         self.queue(node, Job::Keep(image, applied.saturating_sub(tail)));
     }
 
@@ -230,19 +234,20 @@ impl Cluster {
         if entry.index <= process.machine.applied {
             return;
         }
-        let (effect, value) = process.machine.apply(entry);
+        let answer = process.machine.apply(entry);
         let digest = process.machine.digest;
         let waiter = process.proposals.remove(&entry.index);
         let raft = &self.hosts[&node].process.as_ref().expect("it runs").raft;
         self.laws.applies(raft, entry, digest);
+        self.laws.carries_out(entry, answer.index);
         if let Payload::Configuration(configuration) = &entry.payload {
             self.readmit(node, configuration);
         }
         match waiter {
-            Some((term, operation)) if term == entry.term => {
-                self.client_done(operation, entry.index, effect, value);
+            Some((term, operation, _)) if term == entry.term => {
+                self.client_done(operation, answer);
             }
-            Some((_, operation)) => self.client_superseded(operation),
+            Some((_, operation, attempt)) => self.attempt_failed(operation, attempt),
             None => {}
         }
     }

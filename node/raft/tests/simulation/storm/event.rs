@@ -51,6 +51,7 @@ pub(crate) enum Event {
     Request {
         node: NodeId,
         operation: u64,
+        attempt: u64,
     },
     ClientActs {
         client: usize,

@@ -28,8 +28,8 @@ pub(crate) struct Process {
     pub(crate) incoming: Option<Image>,
     /// The disks that peers were last heard to have.
     pub(crate) known: BTreeMap<NodeId, u8>,
-    /// Who waits for the entry at an index: the term it must have, and the operation.
-    pub(crate) proposals: BTreeMap<Index, (Term, u64)>,
+    /// Who waits for the entry at an index: the term it must have, the operation and the attempt.
+    pub(crate) proposals: BTreeMap<Index, (Term, u64, u64)>,
     pub(crate) commit_seen: Index,
     pub(crate) term_seen: Term,
     pub(crate) snapshot_queued: Index,

@@ -8,7 +8,7 @@ use raft::{
 };
 
 use super::disk::{Disk, Tape};
-use super::machine::{Command, digest_entry};
+use super::machine::{Command, Request, digest_entry};
 
 #[derive(Debug)]
 struct Committed {
@@ -28,6 +28,8 @@ pub(crate) struct Laws {
     committed: Vec<Committed>,
     /// The digest of the state after each index.
     states: Vec<u64>,
+    /// Where each request of a session was carried out.
+    requests: HashMap<Request, Index>,
     /// The attempts that were refused: they must never be applied.
     refused: HashSet<u64>,
     /// The highest term that each node has promised something in.
@@ -241,6 +243,26 @@ impl Laws {
                 "{entry:?}"
             );
         }
+    }
+
+    /// A node has applied an entry whose command it says was carried out at `index`.
+    pub(crate) fn carries_out(&mut self, entry: &Entry, index: Index) {
+        let Payload::Command(bytes) = &entry.payload else {
+            return;
+        };
+        let Some(request) = Command::decode(bytes)
+            .request
+            .filter(|_| index == entry.index)
+        else {
+            return;
+        };
+        let first = *self.requests.entry(request).or_insert(index);
+        law!(
+            self,
+            "exactly once",
+            first == index,
+            "{request:?} is carried out at {first} and at {index}"
+        );
     }
 
     /// A node has cut its log, which `log` shows as it is after: the configuration went with it.

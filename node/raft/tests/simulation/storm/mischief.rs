@@ -19,6 +19,7 @@ pub(crate) struct Mischief {
     pub(crate) weather: u32,
     pub(crate) stop: u32,
     pub(crate) wipe: u32,
+    pub(crate) fill: u32,
     pub(crate) hand_over: u32,
     pub(crate) campaign: u32,
     pub(crate) readmit: u32,
@@ -35,6 +36,7 @@ impl Default for Mischief {
             weather: 8,
             stop: 8,
             wipe: 4,
+            fill: 5,
             hand_over: 6,
             campaign: 2,
             readmit: 6,
@@ -52,13 +54,14 @@ impl Cluster {
         let all = self.setup.mischief.clone();
         let next = self.rng.random_range(20_000..all.pause_max_us);
         self.schedule(next, Event::Mischief);
-        let choices: [(u32, Happen); 10] = [
+        let choices: [(u32, Happen); 11] = [
             (all.crash, Cluster::crash_some),
             (all.partition, Cluster::partition),
             (all.mend, |it| it.network.mend()),
             (all.weather, |it| it.network.weather(&mut it.rng)),
             (all.stop, Cluster::stop_one),
             (all.wipe, Cluster::wipe_one),
+            (all.fill, Cluster::fill_one),
             (all.hand_over, Cluster::hand_over),
             (all.campaign, Cluster::campaign),
             (all.readmit, Cluster::readmit_wiped),
@@ -169,6 +172,18 @@ impl Cluster {
         self.hosts.get_mut(&node).expect("known").disk.lose();
         self.laws.forgets(node);
         self.schedule(50_000, Event::Restart { node });
+    }
+
+    /// A disk is full for a while: it takes no proposal, and what is to be written waits.
+    fn fill_one(&mut self) {
+        let leader = self
+            .any_leader()
+            .filter(|_| self.rng.random_range(0..2) == 0);
+        let node = leader.unwrap_or_else(|| self.any_node());
+        let length = self.rng.random_range(10_000..2_000_000);
+        let until = self.now_us + length;
+        let host = self.hosts.get_mut(&node).expect("known");
+        host.disk.full_until_us = until;
     }
 
     fn hand_over(&mut self) {

@@ -39,7 +39,8 @@ fn calm(cluster: &mut Cluster) {
     cluster.network.calm();
     let nodes: Vec<NodeId> = cluster.hosts.keys().copied().collect();
     for node in nodes {
-        cluster.hosts.get_mut(&node).expect("known").paused_until_us = 0;
+        let host = cluster.hosts.get_mut(&node).expect("known");
+        (host.paused_until_us, host.disk.full_until_us) = (0, 0);
         cluster.start(node);
     }
     let end = cluster.now_us + CALM_US;
@@ -67,6 +68,7 @@ fn calm(cluster: &mut Cluster) {
         } else {
             let command = machine::Command {
                 attempt: 0,
+                request: None,
                 key: 0,
                 action: machine::Action::Read,
             };

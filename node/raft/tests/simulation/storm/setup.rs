@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) mischief: Mischief,
     /// The only law that is enforced, to see it break.
     pub(crate) only: Option<&'static str>,
+    /// Snapshots lack what sessions asked for: wrong on purpose.
+    pub(crate) sessions_forgotten: bool,
     /// After a pause, deliver the ticks that are owed, or say that time has lapsed.
     pub(crate) catches_up: bool,
 }
@@ -65,6 +67,7 @@ impl Setup {
             snapshot_every: *pick(rng, &[10, 50, 1_000]),
             mischief: Mischief::default(),
             only: None,
+            sessions_forgotten: false,
             catches_up: rng.random_range(0..2) == 0,
         }
     }
