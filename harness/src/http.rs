@@ -45,6 +45,11 @@ impl std::fmt::Display for Address {
 }
 
 impl Address {
+    /// The server's name or address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Reads `http://HOST[:PORT][/PREFIX]`.
     pub fn parse(text: &str) -> Result<Address, String> {
         let refuse = |why: &str| format!("`{text}` is no address: {why}");
@@ -285,6 +290,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -292,25 +298,23 @@ mod tests {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
     /// A server that answers so many requests on each connection and then closes it, or never
-    /// answers; it tells how many connections it had.
-    async fn server(
-        answers: &'static [u8],
-        each: usize,
-    ) -> (Address, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    /// answers; it tells how many connections it has taken, and how many of them it has closed.
+    async fn server(answers: &'static [u8], each: usize) -> (Address, watch::Receiver<[usize; 2]>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::parse(&format!("http://{}/api/", listener.local_addr().unwrap()));
-        let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let counted = std::sync::Arc::clone(&connections);
+        let (counted, connections) = watch::channel([0; 2]);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                counted.send_modify(|[taken, _]| *taken += 1);
                 for _ in 0..each {
                     let mut head = [0; 4096];
                     let read = stream.read(&mut head).await.unwrap();
                     assert!(head[..read].starts_with(b"GET /api/x HTTP/1.1\r\nhost: 127.0.0.1:"));
                     stream.write_all(answers).await.unwrap();
                 }
+                drop(stream);
+                counted.send_modify(|[_, closed]| *closed += 1);
             }
         });
         (address.unwrap(), connections)
@@ -324,15 +328,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_kept_while_the_server_keeps_it() {
-        let (address, connections) = server(OK, 3).await;
+        let (address, mut connections) = server(OK, 3).await;
         let mut connection = Connection::default();
-        for _ in 0..6 {
+        for number in 1..=6 {
             let answer = get(&mut connection, &address).await.unwrap();
             assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
-            // The server's end of the connection arrives.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let closed = connections.wait_for(|[_, closed]| *closed == number / 3);
+            closed.await.unwrap();
         }
-        assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 2);
+        assert_eq!(*connections.borrow(), [2, 2]);
     }
 
     #[tokio::test]

@@ -143,7 +143,8 @@ impl FaultVerb {
         let system = system_on(&self.system, &BTreeMap::new(), &hosts)?;
         let probes = Probes::new(Arc::clone(&system), Arc::clone(control));
         let probes = Arc::new(probes.map_err(anyhow::Error::msg)?);
-        let members = Members::new(system, Arc::clone(&probes)).map_err(anyhow::Error::msg)?;
+        let members =
+            Members::new(system, Arc::clone(&probes), None).map_err(anyhow::Error::msg)?;
         let leader: Leader = Arc::new(move || {
             let probes = Arc::clone(&probes);
             async move { probes.leader().await }.boxed()

@@ -158,6 +158,7 @@ async fn execute(
         }
     }
     let deployment = Deployment::new(Arc::clone(&plan.system), Arc::clone(&control))?;
+    let deployment = Arc::new(deployment);
     record.digests.clone_from(&deployment.digests);
     let probes = Probes::new(Arc::clone(&plan.system), Arc::clone(&control));
     let probes = Arc::new(probes.map_err(anyhow::Error::msg)?);
@@ -173,7 +174,11 @@ async fn execute(
                 daemons,
                 torment::leader(&probes),
             );
-            let members = Members::new(Arc::clone(&plan.system), Arc::clone(&probes));
+            let members = Members::new(
+                Arc::clone(&plan.system),
+                Arc::clone(&probes),
+                Some(Arc::clone(&deployment)),
+            );
             let members = members.map_err(anyhow::Error::msg)?.map(Arc::new);
             let mut torment = Torment::new(plan, nemesis, Arc::clone(&probes), members);
             let clerk = Clerk::new(Announced::new(setting.cluster, folder.path())?);

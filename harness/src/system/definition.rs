@@ -132,12 +132,15 @@ fn half_a_minute() -> Span {
 
 /// Who votes and who only listens, and the requests that change it. They are sent to the leader;
 /// besides `node` and `nodes` their templates know `target`, the node that the change is about,
-/// and for `replace` the `other`, whose place it takes.
+/// for `replace` the `other`, whose place it takes, and as `json` what the leader's `view` answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MembersDefinition {
     /// How a node tells who the members are.
     pub view: ViewDefinition,
+    /// When a node starts that is no member yet.
+    #[serde(default)]
+    pub starts: Starts,
     /// The target votes from now on, whether it has the log or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add: Option<Request>,
@@ -156,9 +159,24 @@ pub struct MembersDefinition {
     /// The target leads from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<Request>,
+    /// Whether a node that refuses a change may be asked for it again: an expression over its answer.
+    /// After the statuses 409, 421, 429 and 5xx it may always be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// How long a change may take until every answer shows it.
     #[serde(default = "half_a_minute")]
     pub within: Span,
+}
+
+/// When a node starts that is no member yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Starts {
+    /// With all others; it waits to be added, and goes on when it has been removed.
+    #[default]
+    WithAll,
+    /// When it has been added, with its data emptied first; it is ended when it has been removed.
+    WhenAdded,
 }
 
 /// How a node tells who the members are: a request, and expressions over its answer.
@@ -167,7 +185,7 @@ pub struct MembersDefinition {
 pub struct ViewDefinition {
     /// The request.
     pub http: Request,
-    /// A list of those that vote, by name, id or address.
+    /// A list of those that vote, by name, id, address, or a URL with it.
     pub voters: String,
     /// A list of those that only receive the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,9 +193,12 @@ pub struct ViewDefinition {
     /// Whether a change is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing: Option<String>,
-    /// A number that grows with every change: of different views the greatest counts.
-    pub version: String,
-    /// How many entries `target` lacks, asked of the leader.
+    /// A number that grows with every change: of different views the greatest counts. Without it
+    /// the leader's counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How many entries `target` lacks, asked of the leader. Without it a learner is promoted as soon
+    /// as the system lets it be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<String>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::try_join_all;
+use minijinja::value::Value;
 
 use super::definition::{Argument, Upload};
 use super::lint::NODE;
@@ -38,7 +39,8 @@ impl Deployment {
         let mut daemons = BTreeMap::new();
         let mut digests = BTreeMap::new();
         for node in &system.nodes {
-            daemons.insert(node.name.clone(), daemon(&system, node)?);
+            let context = system.node_context(node);
+            daemons.insert(node.name.clone(), daemon(&system, &context)?);
             for upload in &system.definition.install.upload {
                 let (file, _) = resolve(&system, upload, node, control.kind())?;
                 if let std::collections::btree_map::Entry::Vacant(entry) =
@@ -72,7 +74,29 @@ impl Deployment {
     /// Installs and starts, and does not wait: a node that is to join is ready once it is a member.
     pub async fn launch(&self) -> Result<()> {
         self.place_all().await?;
-        try_join_all(self.system.nodes.iter().map(|node| self.start(node))).await?;
+        let waits = |node: &&Node| node.joins && self.system.starts_when_added();
+        let nodes = self.system.nodes.iter().filter(|node| !waits(node));
+        try_join_all(nodes.map(|node| self.start(node, &self.daemons[&node.name]))).await?;
+        Ok(())
+    }
+
+    /// Starts a node that has become one of these members, with nothing of an earlier life.
+    pub async fn admit(&self, node: &Node, members: &[&Node]) -> Result<()> {
+        let node = Node {
+            joins: true,
+            ..node.clone()
+        };
+        let context = self.system.context_among(&node, members);
+        let daemon = daemon(&self.system, &context)?;
+        daemon.kill(self.session(&node.name)).await?;
+        self.empty(&node, &context).await?;
+        self.start(&node, &daemon).await
+    }
+
+    /// Ends a node that is no member any more.
+    pub async fn dismiss(&self, node: &Node) -> Result<()> {
+        let daemon = &self.daemons[&node.name];
+        daemon.kill(self.session(&node.name)).await?;
         Ok(())
     }
 
@@ -124,14 +148,20 @@ impl Deployment {
                 .await
                 .with_context(|| format!("cannot upload {} to {}", from.display(), node.name))?;
         }
+        session.run(["rm", "-f", "--", &daemon.log]).await?;
+        self.empty(node, &self.system.node_context(node)).await
+    }
+
+    /// Nothing but what was installed, and the files that it begins with.
+    async fn empty(&self, node: &Node, context: &Value) -> Result<()> {
+        let session = self.session(&node.name);
+        let definition = &self.system.definition;
         for folder in &definition.data {
             session
                 .run(["rm", "-rf", "--one-file-system", "--", folder])
                 .await?;
             session.run(["mkdir", "-p", "--", folder]).await?;
         }
-        session.run(["rm", "-f", "--", &daemon.log]).await?;
-        let context = self.system.node_context(node);
         for (file, content) in &definition.files {
             let text = self
                 .system
@@ -139,15 +169,14 @@ impl Deployment {
                 .text(content, &NODE)
                 .map_err(|why| anyhow!(why))?;
             let text = text
-                .render(&context)
+                .render(context)
                 .map_err(|why| anyhow!("{file}: {why}"))?;
             session.write_file(file, text.as_bytes(), 0o644).await?;
         }
-        self.commands(node, &definition.prepare).await
+        self.commands(node, &definition.prepare, context).await
     }
 
-    async fn start(&self, node: &Node) -> Result<()> {
-        let daemon = &self.daemons[&node.name];
+    async fn start(&self, node: &Node, daemon: &Daemon) -> Result<()> {
         daemon
             .start(self.session(&node.name))
             .await
@@ -160,13 +189,19 @@ impl Deployment {
             let log = self.log_tail(node).await;
             bail!("{why}\nthe end of its log:\n{log}");
         }
-        self.commands(node, &self.system.definition.settle).await
+        let context = self.system.node_context(node);
+        self.commands(node, &self.system.definition.settle, &context)
+            .await
     }
 
-    async fn commands(&self, node: &Node, commands: &[Vec<Argument>]) -> Result<()> {
-        let context = self.system.node_context(node);
+    async fn commands(
+        &self,
+        node: &Node,
+        commands: &[Vec<Argument>],
+        context: &Value,
+    ) -> Result<()> {
         for command in commands {
-            let argv = argument::render(&self.system.engine, command, &NODE, &context)
+            let argv = argument::render(&self.system.engine, command, &NODE, context)
                 .map_err(|why| anyhow!(why))?;
             self.session(&node.name).run(argv).await?;
         }
@@ -195,10 +230,9 @@ impl Deployment {
     }
 }
 
-fn daemon(system: &System, node: &Node) -> Result<Daemon> {
+fn daemon(system: &System, context: &Value) -> Result<Daemon> {
     let definition = &system.definition.daemon;
-    let context = system.node_context(node);
-    let argv = argument::render(&system.engine, &definition.argv, &NODE, &context)
+    let argv = argument::render(&system.engine, &definition.argv, &NODE, context)
         .map_err(|why| anyhow!("{}: daemon: {why}", system.definition.name))?;
     let mut env = BTreeMap::new();
     for (name, value) in &definition.env {
@@ -208,7 +242,7 @@ fn daemon(system: &System, node: &Node) -> Result<Daemon> {
             .map_err(|why| anyhow!(why))?;
         env.insert(
             name.clone(),
-            text.render(&context)
+            text.render(context)
                 .map_err(|why| anyhow!(why))?
                 .into_owned(),
         );

@@ -16,13 +16,17 @@ use super::{Node, System};
 use crate::playbook::source::{Mistake, Source, Step, nearest};
 
 /// The names that a template about a node may use.
-pub(super) const NODE: [&str; 3] = ["node", "nodes", "founders"];
+pub(super) const NODE: [&str; 4] = ["node", "nodes", "founders", "members"];
 
 /// The names that a change of the members may use.
-pub(super) const MEMBER: [&str; 5] = ["node", "nodes", "founders", "target", "other"];
+pub(super) const MEMBER: [&str; 7] = [
+    "node", "nodes", "founders", "members", "target", "other", "json",
+];
 
 /// The names that a probe's answer may use.
-pub(super) const PROBE: [&str; 6] = ["node", "nodes", "founders", "status", "json", "text"];
+pub(super) const PROBE: [&str; 7] = [
+    "node", "nodes", "founders", "members", "status", "json", "text",
+];
 
 /// Refuses values for parameters that the system does not have; the name of the first is given
 /// back with what to say about it.
@@ -227,11 +231,13 @@ impl Check<'_> {
         let path = [Step::from("members"), "view".into()];
         CompiledRequest::compile(&self.engine, &view.http, &NODE).map_err(self.at(&path))?;
         let with_target = [&PROBE[..], &["target"]].concat();
-        for expression in [&view.voters, &view.version]
+        for expression in [&view.voters]
             .into_iter()
             .chain(&view.learners)
             .chain(&view.changing)
+            .chain(&view.version)
             .chain(&view.lag)
+            .chain(&members.again)
         {
             self.engine
                 .expression(expression, &with_target)

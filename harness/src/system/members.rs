@@ -12,7 +12,7 @@ use super::definition::{MembersDefinition, Request, ViewDefinition};
 use super::http::{CompiledRequest, address_of, question};
 use super::lint::{MEMBER, NODE, PROBE};
 use super::template::Expr;
-use super::{Node, Probes, System};
+use super::{Deployment, Node, Probes, System};
 
 /// How long one question may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -87,9 +87,9 @@ pub struct Roster {
     pub learners: BTreeSet<String>,
     /// Whether a change is under way.
     pub changing: bool,
-    /// It grows with every change.
+    /// It grows with every change, where the nodes tell it.
     pub version: u64,
-    /// The nodes that answered.
+    /// The nodes that answered, or will when they are added.
     pub answering: BTreeSet<String>,
 }
 
@@ -133,8 +133,11 @@ impl fmt::Display for Roster {
 pub struct Members {
     system: Arc<System>,
     probes: Arc<Probes>,
+    /// What starts the nodes that are added, where they do not run before.
+    deployment: Option<Arc<Deployment>>,
     definition: MembersDefinition,
     view: CompiledView,
+    again: Option<Expr>,
 }
 
 #[derive(Debug)]
@@ -144,13 +147,18 @@ struct CompiledView {
     voters: Expr,
     learners: Option<Expr>,
     changing: Option<Expr>,
-    version: Expr,
+    version: Option<Expr>,
     lag: Option<Expr>,
 }
 
 impl Members {
-    /// Compiles what a system says of its members; none when it says nothing.
-    pub fn new(system: Arc<System>, probes: Arc<Probes>) -> Result<Option<Members>, String> {
+    /// Compiles what a system says of its members; none when it says nothing. Only with a deployment
+    /// can nodes be added that start when they are.
+    pub fn new(
+        system: Arc<System>,
+        probes: Arc<Probes>,
+        deployment: Option<Arc<Deployment>>,
+    ) -> Result<Option<Members>, String> {
         let Some(definition) = system.definition.members.clone() else {
             return Ok(None);
         };
@@ -165,13 +173,15 @@ impl Members {
             view: CompiledView {
                 request: CompiledRequest::compile(engine, &view.http, &NODE)?,
                 voters: engine.expression(&view.voters, &names)?,
-                version: engine.expression(&view.version, &names)?,
+                version: perhaps(&view.version)?,
                 learners: perhaps(&view.learners)?,
                 changing: perhaps(&view.changing)?,
                 lag: perhaps(&view.lag)?,
                 definition: view,
             },
+            again: perhaps(&definition.again)?,
             probes,
+            deployment,
             definition,
             system,
         }))
@@ -189,20 +199,29 @@ impl Members {
         join_all(asked).await
     }
 
-    /// The newest view that any node has; none when nobody answers.
+    /// The newest view that any node has, or the leader's; none when nobody answers.
     pub async fn roster(&self) -> Option<Roster> {
         let mut answering = BTreeSet::new();
         let mut newest: Option<Roster> = None;
+        let leader = match self.view.version {
+            Some(_) => None,
+            None => self.probes.leader().await,
+        };
         for (node, view) in self.views().await {
             let Ok(view) = view else { continue };
-            answering.insert(node);
             // A node that waits to be added knows of nobody.
-            let newer = newest
-                .as_ref()
-                .is_none_or(|known| view.version > known.version);
+            let newer = newest.as_ref().is_none_or(|known| {
+                view.version > known.version || leader.as_deref() == Some(&node)
+            });
             if newer && !view.voters.is_empty() {
                 newest = Some(view);
             }
+            answering.insert(node);
+        }
+        if let (Some(roster), true) = (&newest, self.system.starts_when_added()) {
+            // Who is outside will answer when it is added.
+            let names = self.system.nodes.iter().map(|node| node.name.clone());
+            answering.extend(names.filter(|name| !roster.contains(name)));
         }
         newest.map(|roster| Roster {
             answering,
@@ -223,8 +242,12 @@ impl Members {
         self.lag(target).await.is_some_and(is_enough)
     }
 
-    /// Waits until a learner has the log; returns why not, if it takes too long.
+    /// Waits until a learner has the log; returns why not, if it takes too long. Where nobody tells
+    /// how much it lacks, it is the system that promotes nobody too early.
     pub async fn caught_up(&self, target: &str) -> Result<(), String> {
+        if self.view.lag.is_none() {
+            return Ok(());
+        }
         let deadline = Instant::now() + self.definition.within.0;
         loop {
             let lag = self.lag(target).await;
@@ -265,15 +288,23 @@ impl Members {
         })?;
         let request = CompiledRequest::compile(&self.system.engine, request, &MEMBER)?;
         let deadline = Instant::now() + self.definition.within.0;
-        let mut asked = false;
+        let (mut tried, mut asked) = (false, false);
         let mut said = "no node leads".to_owned();
         while Instant::now() < deadline {
             if self.is_done(change, target, other).await {
-                return Ok(());
+                if tried && !asked {
+                    // It was taken up, and the answer was lost.
+                    self.admit(change, target).await?;
+                }
+                return self.dismiss(change, target, other).await;
             }
             if !asked && let Some(leader) = self.leader().await {
+                tried = true;
                 match self.ask(&request, leader, target, other).await {
-                    Ok(()) => asked = true,
+                    Ok(()) => {
+                        asked = true;
+                        self.admit(change, target).await?;
+                    }
                     Err(Refusal::Certain(why)) => return Err(format!("{name} {target}: {why}")),
                     Err(Refusal::Perhaps(why)) => said = why,
                 }
@@ -287,6 +318,42 @@ impl Members {
             "{name} {target}: not done within {}: {said}",
             self.definition.within
         ))
+    }
+
+    /// Starts a node that has been added, if it did not run before.
+    async fn admit(&self, change: Change, target: &str) -> Result<(), String> {
+        if !matches!(change, Change::Add | Change::AddLearner) || !self.system.starts_when_added() {
+            return Ok(());
+        }
+        let deployment = self.deployment.as_ref();
+        let deployment = deployment.ok_or("only a run starts nodes that are added")?;
+        let roster = self.roster().await.unwrap_or_default();
+        let is_member = |node: &&Node| node.name == target || roster.contains(&node.name);
+        let members: Vec<&Node> = self.system.nodes.iter().filter(is_member).collect();
+        let node = self.node(target).ok_or("no such node")?;
+        let started = deployment.admit(node, &members).await;
+        started.map_err(|error| format!("{target} was added and does not start: {error:#}"))
+    }
+
+    /// Ends a node that has been removed, if it is not to run then.
+    async fn dismiss(
+        &self,
+        change: Change,
+        target: &str,
+        other: Option<&str>,
+    ) -> Result<(), String> {
+        let gone = match change {
+            Change::Remove => self.node(target),
+            Change::Replace => other.and_then(|other| self.node(other)),
+            Change::Add | Change::AddLearner | Change::Promote | Change::Transfer => None,
+        };
+        match (gone, &self.deployment) {
+            (Some(node), Some(deployment)) if self.system.starts_when_added() => {
+                let ended = deployment.dismiss(node).await;
+                ended.map_err(|error| format!("{} was removed and goes on: {error:#}", node.name))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn is_done(&self, change: Change, target: &str, other: Option<&str>) -> bool {
@@ -320,8 +387,9 @@ impl Members {
         let http = &self.view.definition.http;
         let address = address_of(&self.system, http, leader).map_err(Refusal::Certain)?;
         let as_value = |name: &str| Value::from(Serde(self.node(name)));
+        let view = self.answer(leader, None).await.map_err(Refusal::Perhaps)?;
         let (target, other) = (as_value(target), other.map(as_value));
-        let context = minijinja::context! { target, other, ..self.system.node_context(leader) };
+        let context = minijinja::context! { target, other, ..view };
         let (status, body) = question(request, &address, &context, CHANGE_TIMEOUT)
             .await
             .map_err(Refusal::Perhaps)?;
@@ -337,8 +405,18 @@ impl Members {
             200..300 => Ok(()),
             // It leads no more, or another change is not done yet.
             409 | 421 | 429 | 500.. => Err(Refusal::Perhaps(said())),
+            _ if self.again(status, &body, &context) => Err(Refusal::Perhaps(said())),
             _ => Err(Refusal::Certain(said())),
         }
+    }
+
+    /// Whether a node that refused may be asked again, as far as the system says.
+    fn again(&self, status: u16, body: &[u8], context: &Value) -> bool {
+        let Some(again) = &self.again else {
+            return false;
+        };
+        let answer = answered(status, body, context);
+        again.eval(&answer).is_ok_and(|again| again.is_true())
     }
 
     /// A node's answer, as the view's expressions see it.
@@ -347,12 +425,11 @@ impl Members {
         let address = address_of(&self.system, &self.view.definition.http, node)?;
         let asked = question(&self.view.request, &address, &context, QUESTION_TIMEOUT);
         let (status, body) = asked.await?;
-        let json: Value = serde_json::from_slice(&body).unwrap_or(Value::UNDEFINED);
-        let text = String::from_utf8_lossy(&body);
         let target = target
             .and_then(|name| self.node(name))
             .map(|node| Value::from(Serde(node)));
-        Ok(minijinja::context! { status, json, text, target, ..context })
+        let context = minijinja::context! { target, ..context };
+        Ok(answered(status, &body, &context))
     }
 
     fn read(&self, answer: &Value) -> Result<Roster, String> {
@@ -376,10 +453,20 @@ impl Members {
                 Some(changing) => changing.eval(answer)?.is_true(),
                 None => false,
             },
-            version: u64::try_from(view.version.eval(answer)?).unwrap_or(0),
+            version: match &view.version {
+                Some(version) => u64::try_from(version.eval(answer)?).unwrap_or(0),
+                None => 0,
+            },
             answering: BTreeSet::new(),
         })
     }
+}
+
+/// An answer, as expressions see it.
+fn answered(status: u16, body: &[u8], context: &Value) -> Value {
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::UNDEFINED);
+    let text = String::from_utf8_lossy(body);
+    minijinja::context! { status, json, text, ..context.clone() }
 }
 
 fn is_enough(lag: u64) -> bool {

@@ -25,8 +25,11 @@ use std::collections::BTreeMap;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
+use crate::http::Address;
+
 pub use client::{Answer, Client, Connection, Outcome};
 pub use definition::Definition;
+use definition::Starts;
 pub use deploy::Deployment;
 pub use find::find;
 pub use lint::{check_parameters, compile};
@@ -80,19 +83,83 @@ impl System {
         })
     }
 
-    /// What a template about one node may use: `node`, all `nodes`, and the `founders` among them.
+    /// What a template about one node may use: `node`, all `nodes`, and among them the `founders` and
+    /// the `members`, which they are at first.
     fn node_context(&self, node: &Node) -> Value {
-        let (node, nodes) = (Value::from(Serde(node)), Value::from(Serde(&self.nodes)));
-        let founders: Vec<&Node> = self.nodes.iter().filter(|node| !node.joins).collect();
-        let founders = Value::from(Serde(&founders));
-        minijinja::context! { node, nodes, founders }
+        let founders = self.nodes.iter().filter(|node| !node.joins);
+        self.context_among(node, &founders.collect::<Vec<_>>())
     }
 
-    /// The node that an answer means: by its name, its id, or the address.
+    /// The same, where others are members by now.
+    fn context_among(&self, node: &Node, members: &[&Node]) -> Value {
+        let (node, nodes) = (Value::from(Serde(node)), Value::from(Serde(&self.nodes)));
+        let founders: Vec<&Node> = self.nodes.iter().filter(|node| !node.joins).collect();
+        let (founders, members) = (Value::from(Serde(&founders)), Value::from(Serde(&members)));
+        minijinja::context! { node, nodes, founders, members }
+    }
+
+    /// Whether a node that is no member does not run.
+    fn starts_when_added(&self) -> bool {
+        let members = self.definition.members.as_ref();
+        members.is_some_and(|members| members.starts == Starts::WhenAdded)
+    }
+
+    /// The node that an answer means: by its name, its id, the address, or a URL with it.
     fn named(&self, answer: &Value) -> Option<&Node> {
         let text = answer.to_string();
+        let host = Address::parse(&text).ok();
+        let host = host.as_ref().map_or(text.as_str(), Address::host);
         let means =
-            |node: &&Node| node.name == text || node.id.to_string() == text || node.address == text;
+            |node: &&Node| node.name == text || node.id.to_string() == text || node.address == host;
         self.nodes.iter().find(means)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::source::Source;
+
+    fn etcd() -> System {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = file.join("../playbooks/systems/etcd.yaml");
+        let nodes = (1..=3).map(|id| Node {
+            name: format!("n{id}"),
+            id,
+            address: format!("10.77.0.{}", 10 * id),
+            joins: id > 2,
+        });
+        let source = Source::read(&file).expect("it is shipped");
+        compile(&source, &BTreeMap::new(), nodes.collect()).expect("it is sound")
+    }
+
+    #[test]
+    fn a_node_is_meant_by_its_name_its_id_its_address_or_a_url_with_it() {
+        let system = etcd();
+        for text in ["n2", "2", "10.77.0.20", "http://10.77.0.20:2380"] {
+            let named = system.named(&Value::from(text));
+            assert_eq!(named.map(|node| node.id), Some(2), "{text}");
+        }
+        for text in ["n4", "10.77.0.2", "http://10.77.0.2:2380", ""] {
+            assert!(system.named(&Value::from(text)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_added_later_is_told_who_the_members_are_by_then() {
+        let system = etcd();
+        let told = |context: Value| {
+            let argv = &system.definition.daemon.argv;
+            let argv = argument::render(&system.engine, argv, &lint::NODE, &context);
+            let argv = argv.expect("it renders");
+            let told = argv
+                .into_iter()
+                .find(|it| it.starts_with("--initial-cluster="));
+            told.expect("it is told").matches("http://").count()
+        };
+        let (first, third) = (&system.nodes[0], &system.nodes[2]);
+        assert_eq!(told(system.node_context(first)), 2, "the founders");
+        assert_eq!(told(system.context_among(third, &[first, third])), 2);
+        assert!(system.starts_when_added());
     }
 }
