@@ -347,7 +347,7 @@ mod tests {
 
         let (silent, _) = server(b"", 9).await;
         let request = silent.request("/x").unwrap();
-        let late = ask(&silent, request, Duration::from_millis(50)).await;
+        let late = ask(&silent, request, Duration::from_millis(500)).await;
         assert_eq!(late.unwrap_err(), Failure::Timeout);
 
         let nobody = Address::parse("http://127.0.0.1:1").unwrap();

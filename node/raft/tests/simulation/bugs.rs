@@ -10,14 +10,19 @@ use crate::storm::attempt;
 use crate::storm::setup::Setup;
 
 /// How many seeds a bug may hide in.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 /// Switches the bug on, and brings about what it needs to show.
 fn adjust(bug: Bug, setup: &mut Setup) {
     setup.config.bugs.insert(bug);
     let mischief = &mut setup.mischief;
     match bug {
-        Bug::LeaseForever => lease(setup),
+        Bug::LeaseForever => {
+            // A leader that stands still for long, and then gets no tick that it missed.
+            mischief.stop = 40;
+            setup.catches_up = false;
+            lease(setup);
+        }
         Bug::LeaseInTransfer => {
             mischief.hand_over = 60;
             mischief.weather = 30;
@@ -40,6 +45,7 @@ fn adjust(bug: Bug, setup: &mut Setup) {
             mischief.pause_max_us = 100_000;
             (mischief.change, mischief.wipe, mischief.crash) = (0, 0, 0);
             (mischief.hand_over, mischief.weather, mischief.stop) = (150, 30, 0);
+            mischief.fill = 0;
             mischief.campaign = 30;
         }
         Bug::SnapshotConfigurationDropped => {
