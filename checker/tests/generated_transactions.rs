@@ -142,7 +142,7 @@ fn neither_names_nor_the_order_of_keys_change_a_verdict() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_gives_no_verdict() {
+fn a_budget_that_is_spent_gives_no_verdict() {
     let mut options = Options::new(Model::ListAppend);
     options.budget.time = std::time::Duration::ZERO;
     let report = check(&history(&Plan::new(Data::Lists, 100, 1)), &options);
@@ -153,40 +153,4 @@ fn a_deadline_that_has_passed_gives_no_verdict() {
     let report = check(&history(&Plan::new(Data::Lists, 100, 1)), &options);
     assert_eq!(report.verdict, Verdict::Unknown);
     assert!(report.reason.unwrap().contains("memory budget"));
-}
-
-/// Not a test of correctness: prints how far registers that are written blindly are decided.
-#[test]
-#[ignore = "a measurement: run with --release --ignored --nocapture"]
-fn how_far_registers_are_decided() {
-    let strict = Level::StrictSerializable;
-    println!("transactions  clients  keys  reads  planted            verdict  ms      level");
-    for transactions in [1_000, 10_000, 100_000, 1_000_000] {
-        for (processes, keys, reads, plant, level) in [
-            (10, 100, 0.5, None, strict),
-            (10, 10, 0.5, None, strict),
-            (30, 10, 0.5, None, strict),
-            (30, 10, 0.8, None, strict),
-            (30, 3, 0.5, None, strict),
-            (10, 10, 0.5, Some("G-single-realtime"), Level::Serializable),
-            (10, 10, 0.5, Some("G2-item"), Level::SnapshotIsolation),
-        ] {
-            let plan = Plan {
-                processes,
-                keys,
-                reads,
-                plant,
-                ..Plan::new(Data::Registers, transactions, 1)
-            };
-            let report = judge(&plan, level);
-            let plant = plant.unwrap_or("nothing");
-            println!(
-                "{transactions:12}  {processes:7}  {keys:4}  {reads:5}  {plant:17}  {:?}  {:.0}  {level} {} MB {}",
-                report.verdict,
-                report.figures.elapsed_ms,
-                report.figures.memory_bytes >> 20,
-                report.reason.unwrap_or_default(),
-            );
-        }
-    }
 }

@@ -288,7 +288,7 @@ fn an_unknown_transaction_that_nobody_saw_may_not_have_happened() {
 }
 
 #[test]
-fn an_acknowledged_append_that_later_reads_miss_is_lost() {
+fn an_append_that_no_read_saw_comes_after_all_that_were_read() {
     let all = history(
         r#"0 invoke [["append","x",1]]
            0 ok [["append","x",1]]
@@ -366,7 +366,7 @@ fn what_was_found_before_a_budget_ended_stands() {
 }
 
 #[test]
-fn a_register_that_goes_back_is_found() {
+fn a_stale_read_of_a_register_breaks_real_time() {
     let all = history(
         r#"0 invoke [["w","x",1]]
            0 ok [["w","x",1]]

@@ -7,6 +7,7 @@ use super::certificate::Event;
 use super::graph::Graph;
 use super::judge::Judge;
 use super::level::Level;
+use super::rows::Rows;
 use super::solve::Searched;
 use super::standing::{Known, Standing};
 use super::table::{Data, Table};
@@ -144,15 +145,15 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
     }
     let mut searched = None;
     let findings = &mut analysis.findings;
-    let (order, order_known) = match table.data() {
+    let (order, order_known, graph) = match table.data() {
         Data::Lists => {
             if let Some(events) = serial::proof(table, &writes, watch)? {
                 analysis.memory_bytes = watch.held + serial::bytes(table);
                 analysis.all_hold(events);
                 return Ok(());
             }
-            append::reads(table, &writes, findings, watch)?;
-            (append::order(table, &writes, findings, watch)?, true)
+            let (order, graph) = lists(table, &writes, findings, watch)?;
+            (order, true, graph)
         }
         Data::Registers => {
             register::reads(table, &writes, findings, watch)?;
@@ -166,23 +167,20 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
             }
             let order = register::order(table, &writes, limits.assume, findings, watch)?;
             let total = register::is_total(table, &writes, &order);
-            (order, total)
+            let graph = dependencies(table, &writes, &order, findings, watch)?;
+            (order, total, graph)
         }
     };
-    let watch = watch.holding(order.memory())?;
-    let witness = Witness {
-        table,
-        writes: &writes,
-        order: &order,
-    };
-    witness.lost_updates(findings, watch)?;
-    let graph = Graph::of(table, &writes, &order, watch)?;
-    let watch = watch.holding(graph.memory())?;
+    let watch = watch.holding(order.memory() + graph.memory())?;
     // The components' numbers and stacks.
     watch.memory(COMPONENT_BYTES * graph.len())?;
     analysis.memory_bytes = watch.held + COMPONENT_BYTES * graph.len();
     Judge {
-        witness,
+        witness: Witness {
+            table,
+            writes: &writes,
+            order: &order,
+        },
         graph: &graph,
         limits,
         watch,
@@ -191,6 +189,47 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         analysis,
     }
     .run()
+}
+
+/// The order of the lists' versions and the graph. What single reads get wrong is sought beside.
+fn lists(
+    table: &Table,
+    writes: &Writes,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<(Rows, Graph), Stop> {
+    let mut others = Findings::default();
+    let (reads, built) = rayon::join(
+        || append::reads(table, writes, findings, watch),
+        || {
+            let order = append::order(table, writes, &mut others, watch)?;
+            let graph = dependencies(table, writes, &order, &mut others, watch)?;
+            Ok((order, graph))
+        },
+    );
+    findings.absorb(others);
+    reads.and(built)
+}
+
+/// The graph; lost updates are sought beside.
+fn dependencies(
+    table: &Table,
+    writes: &Writes,
+    order: &Rows,
+    findings: &mut Findings,
+    watch: Watch,
+) -> Result<Graph, Stop> {
+    let watch = watch.holding(order.memory())?;
+    let witness = Witness {
+        table,
+        writes,
+        order,
+    };
+    let (lost, graph) = rayon::join(
+        || witness.lost_updates(findings, watch),
+        || Graph::of(table, writes, order, watch),
+    );
+    lost.and(graph)
 }
 
 /// Searches for the strongest level before anything else, as all others hold when it does; in half

@@ -288,6 +288,19 @@ impl Findings {
         }
     }
 
+    /// Takes in what was found elsewhere, as if it had been found after all that is here.
+    pub(crate) fn absorb(&mut self, others: Self) {
+        for anomaly in others.kept {
+            self.add_sized(anomaly.kind, anomaly.smallest, || anomaly.evidence);
+        }
+        for (kind, more) in others.counts {
+            let counts = self.counts.iter_mut();
+            for (_, count) in counts.filter(|(other, _)| *other == kind) {
+                *count += more.saturating_sub(KEPT);
+            }
+        }
+    }
+
     /// How often each kind was found, in the order of the kinds.
     pub fn counts(&self) -> Vec<(Kind, usize)> {
         let mut counts = self.counts.clone();

@@ -7,6 +7,7 @@
 use hashbrown::HashMap;
 
 use super::level::Level;
+use super::lists::NOWHERE;
 use super::table::{Data, Kind, MicroOp, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
@@ -20,8 +21,7 @@ pub enum Event {
     Commit(u32),
 }
 
-/// Whether the events explain every read, in an order that the level allows. Serializability asks
-/// that each commit follows its start at once.
+/// Whether the events explain every read, in an order that the level allows.
 pub(crate) fn replays(
     table: &Table,
     writes: &Writes,
@@ -29,42 +29,22 @@ pub(crate) fn replays(
     level: Level,
     watch: Watch,
 ) -> Result<bool, Stop> {
-    let real_time = level.covers(Level::StrongSnapshotIsolation);
-    let mut replay = Replay {
-        table,
-        state: vec![Vec::new(); table.keys()],
-        touched: vec![0; table.keys()],
-        started: vec![NEVER; table.len()],
-        sessions: level
-            .covers(Level::StrongSessionSnapshotIsolation)
-            .then(HashMap::new),
-        latest_begin: 0,
-        commits: 0,
-    };
-    let mut committed = 0;
-    for (at, event) in events.iter().enumerate() {
-        watch.round(at as u32)?;
-        let fine = match *event {
-            Event::Start(txn) => writes.is_live(txn) && replay.start(txn),
-            Event::Commit(txn) => {
-                committed += 1;
-                let serial = !level.covers(Level::Serializable)
-                    || (at > 0 && events[at - 1] == Event::Start(txn));
-                serial && (!real_time || replay.in_time(txn)) && replay.commit(txn)
-            }
-        };
-        if !fine {
-            return Ok(false);
-        }
-    }
-    let live = (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
-    Ok(committed == live.count())
+    let mut replay = Replay::of(table, writes, level);
+    Ok(replay.goes_on(events, watch)? && replay.is_whole())
 }
 
-struct Replay<'a> {
+/// A replay, part by part.
+pub(crate) struct Replay<'a> {
     table: &'a Table,
-    /// Of each key the list, or the last value alone.
-    state: Vec<Vec<u32>>,
+    writes: &'a Writes,
+    /// Serializability asks that each commit follows its start at once.
+    serial: bool,
+    /// The one that started and must commit next, or [`NEVER`].
+    next: u32,
+    real_time: bool,
+    /// Of a list how far along its key's longest read it is, or [`NOWHERE`] when something stands there
+    /// that no read saw; of a register what it holds.
+    state: Vec<u32>,
     /// Of each key, how many commits there had been when it was last written.
     touched: Vec<u32>,
     /// Of each transaction, how many commits there had been when it started.
@@ -76,11 +56,55 @@ struct Replay<'a> {
     commits: u32,
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    pub(crate) fn of(table: &'a Table, writes: &'a Writes, level: Level) -> Self {
+        let keys = 0..table.keys() as u32;
+        Self {
+            table,
+            writes,
+            serial: level.covers(Level::Serializable),
+            next: NEVER,
+            real_time: level.covers(Level::StrongSnapshotIsolation),
+            state: match table.data() {
+                Data::Lists => vec![0; table.keys()],
+                Data::Registers => keys.map(|key| table.initial(key)).collect(),
+            },
+            touched: vec![0; table.keys()],
+            started: vec![NEVER; table.len()],
+            sessions: level
+                .covers(Level::StrongSessionSnapshotIsolation)
+                .then(HashMap::new),
+            latest_begin: 0,
+            commits: 0,
+        }
+    }
+
+    /// Whether these events may come next.
+    pub(crate) fn goes_on(&mut self, events: &[Event], watch: Watch) -> Result<bool, Stop> {
+        for (at, event) in events.iter().enumerate() {
+            watch.round(at as u32)?;
+            let fine = match *event {
+                Event::Start(txn) => self.writes.is_live(txn) && self.start(txn),
+                Event::Commit(txn) => (!self.real_time || self.in_time(txn)) && self.commit(txn),
+            };
+            if !fine {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether all that took effect has committed.
+    pub(crate) fn is_whole(&self) -> bool {
+        let live = (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn));
+        self.commits as usize == live.count()
+    }
+
     fn start(&mut self, txn: u32) -> bool {
-        if self.started[txn as usize] != NEVER {
+        if self.started[txn as usize] != NEVER || (self.serial && self.next != NEVER) {
             return false;
         }
+        self.next = txn;
         self.started[txn as usize] = self.commits;
         self.latest_begin = self.latest_begin.max(self.table.invoked(txn));
         if let Some(sessions) = &mut self.sessions {
@@ -100,20 +124,16 @@ impl Replay<'_> {
 
     /// Whether the state, and what the transaction wrote before, is what a read saw.
     fn explains(&self, before: &[MicroOp], read: MicroOp) -> bool {
-        let state = &self.state[read.key as usize];
+        let state = self.state[read.key as usize];
         let mut own = before
             .iter()
             .filter(|op| op.key == read.key)
             .filter_map(|op| op.written());
         match self.table.data() {
-            Data::Registers => {
-                let initial = self.table.initial(read.key);
-                let held = own.next_back().or(state.last().copied()).unwrap_or(initial);
-                held == self.table.observed(read)
-            }
+            Data::Registers => own.next_back().unwrap_or(state) == self.table.observed(read),
             Data::Lists => {
-                let list = self.table.list(read);
-                list.starts_with(state) && own.eq(list[state.len()..].iter().copied())
+                let beyond = self.table.list(read).get(state as usize..);
+                self.table.fits(read) && beyond.is_some_and(|list| own.eq(list.iter().copied()))
             }
         }
     }
@@ -121,7 +141,8 @@ impl Replay<'_> {
     fn commit(&mut self, txn: u32) -> bool {
         let started = self.started[txn as usize];
         self.commits += 1;
-        let mut alone = started != NEVER;
+        let mut alone = started != NEVER && (!self.serial || self.next == txn);
+        self.next = NEVER;
         for op in self.table.ops(txn) {
             let Some(version) = op.written() else {
                 continue;
@@ -129,10 +150,12 @@ impl Replay<'_> {
             let key = op.key as usize;
             alone &= self.touched[key] <= started || self.touched[key] == self.commits;
             self.touched[key] = self.commits;
-            if self.table.data() == Data::Registers {
-                self.state[key].clear();
-            }
-            self.state[key].push(version);
+            let place = self.table.lists().position(version);
+            self.state[key] = match self.table.data() {
+                Data::Registers => version,
+                Data::Lists if place != NOWHERE && place == self.state[key] => place + 1,
+                Data::Lists => NOWHERE,
+            };
         }
         if let Some((last, committed)) = self
             .sessions

@@ -4,14 +4,11 @@ use super::graph::{Edge, Graph, Mask};
 use super::rows::Rows;
 use super::work::{Stop, Watch};
 
-/// In no component of more than one node.
-pub(crate) const ALONE: u32 = u32::MAX;
-
 /// The components of more than one node.
 #[derive(Debug)]
 pub(crate) struct Components {
-    /// Each node's component, or [`ALONE`].
-    pub(crate) of: Vec<u32>,
+    /// Each node's component plus one; 0: none.
+    of: Vec<u32>,
     /// Each component's nodes.
     pub(crate) members: Vec<Vec<u32>>,
     /// All nodes, each before those that it has edges from: a topological order read backward.
@@ -21,14 +18,23 @@ pub(crate) struct Components {
 impl Components {
     /// The components of the graph's edges in `mask`.
     pub(crate) fn of(graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
-        let roots = 0..graph.len() as u32;
         tarjan(
             graph.len(),
-            roots,
+            later_first(graph.len()),
             |node| graph.span(node).0,
             masked(graph, mask, |_, _| true),
             watch,
         )
+    }
+
+    /// All nodes as one component, whatever their edges.
+    pub(crate) fn whole(nodes: usize) -> Self {
+        let all: Vec<u32> = (0..nodes as u32).collect();
+        Self {
+            of: vec![1; nodes],
+            members: vec![all.clone()],
+            finished: all,
+        }
     }
 
     /// The components of the edges in rows.
@@ -39,28 +45,60 @@ impl Components {
                 rows.item(*at - 1)
             })
         };
-        // Later nodes first, so that what has no order stays in order of numbers.
-        let roots = (0..rows.len() as u32).rev();
+        let roots = later_first(rows.len());
         tarjan(rows.len(), roots, |node| rows.span(node).0, next, watch)
     }
 
     /// The components of the edges in `mask`, each within one of these components.
     pub(crate) fn within(&self, graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
         let roots = self.members.iter().flatten().copied();
-        let together = |a: u32, b: u32| self.of[a as usize] == self.of[b as usize];
         tarjan(
             graph.len(),
             roots,
             |node| graph.span(node).0,
-            masked(graph, mask, together),
+            masked(graph, mask, |a, b| self.together(a, b)),
             watch,
         )
+    }
+
+    /// The components of the edges in `mask`, with an order of all nodes that all edges agree with but
+    /// for those within the new components.
+    pub(crate) fn refined(&self, graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
+        let mut fine = self.within(graph, mask, watch)?;
+        // Both have component after component, in the same order.
+        let mut split = fine.finished.into_iter();
+        let finished = self
+            .finished
+            .iter()
+            .filter_map(|&node| match self.part(node) {
+                None => Some(node),
+                Some(_) => split.next(),
+            });
+        fine.finished = finished.collect();
+        Ok(fine)
+    }
+
+    /// The component of a node.
+    pub(crate) fn part(&self, node: u32) -> Option<u32> {
+        self.of[node as usize].checked_sub(1)
+    }
+
+    /// Whether two nodes are in one component.
+    pub(crate) fn together(&self, one: u32, other: u32) -> bool {
+        let part = self.part(one);
+        part.is_some() && part == self.part(other)
     }
 
     /// Whether there is no cycle.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// The nodes to start from: the last first, as most edges lead to later nodes. So what lies ahead of a
+/// node is done already, and what has no order stays in order of numbers.
+fn later_first(nodes: usize) -> impl Iterator<Item = u32> {
+    (0..nodes as u32).rev()
 }
 
 fn masked(
@@ -97,7 +135,7 @@ fn tarjan(
 ) -> Result<Components, Stop> {
     let mut low = vec![UNSEEN; nodes];
     let mut found = Components {
-        of: vec![ALONE; nodes],
+        of: vec![0; nodes],
         members: vec![],
         finished: vec![],
     };
@@ -151,10 +189,10 @@ fn close(root: u32, open: &mut Vec<u32>, low: &mut [u32], found: &mut Components
     }
     found.finished.extend_from_slice(&open[start..]);
     if open.len() - start > 1 {
+        found.members.push(open[start..].to_vec());
         for &node in &open[start..] {
             found.of[node as usize] = found.members.len() as u32;
         }
-        found.members.push(open[start..].to_vec());
     }
     open.truncate(start);
 }
@@ -180,7 +218,7 @@ pub(crate) fn cycle_without_adjacent_rw(
         while *at < end {
             let (edge, to) = graph.edge(*at);
             *at += 1;
-            if parts.of[to as usize] != parts.of[from as usize] {
+            if !parts.together(from, to) {
                 continue;
             }
             match edge {

@@ -146,7 +146,7 @@ impl Search<'_> {
                 let limit = best
                     .as_ref()
                     .map_or(depth, |best| best.steps.len() as u32 - 1);
-                if let Some(steps) = self.from(start, limit, &parts.of, part) {
+                if let Some(steps) = self.from(start, limit, parts) {
                     best = Some(Cycle {
                         steps,
                         smallest: true,
@@ -171,7 +171,7 @@ impl Search<'_> {
     }
 
     /// A shortest cycle through `start` of at most `limit` transactions.
-    fn from(&mut self, start: u32, limit: u32, of: &[u32], part: u32) -> Option<Vec<(u32, Edge)>> {
+    fn from(&mut self, start: u32, limit: u32, parts: &Components) -> Option<Vec<(u32, Edge)>> {
         let realtime = self.pattern.order == Order::Realtime;
         let limit = if realtime {
             limit.saturating_sub(1)
@@ -188,7 +188,7 @@ impl Search<'_> {
             }
             for (edge, to) in self.graph.edges(node) {
                 self.work.step().ok()?;
-                if of[to as usize] != part {
+                if !parts.together(start, to) {
                     continue;
                 }
                 let Some(after) = self.pattern.step(walk, edge) else {

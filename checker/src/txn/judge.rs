@@ -48,21 +48,33 @@ impl Judge<'_> {
         let mut known = Known {
             done: true,
             order: self.order_known,
-            causal: true,
             no_cycle: all.is_empty(),
             branches: self.witness.order.branches(),
             broken: broken_by_cycles(self.graph, &all, data, self.watch)?,
             ..Known::default()
         };
-        if !all.is_empty() || !self.order_known {
-            known.causal = self.weak_levels(&mut known)?;
+        self.stand(&known);
+        // Of lists the search is the cheaper one, and what it proves need not be looked at; of
+        // registers what the weak levels forbid needs no search.
+        if data == Data::Lists {
+            self.certify(&all, &mut known)?;
         }
-        self.analysis.standings = known.stand(self.analysis, data);
-        self.certify(&all, &mut known)
+        if self.analysis.standing(Level::Causal) != Standing::Holds {
+            self.weak_levels(&mut known)?;
+        }
+        if data == Data::Registers {
+            self.certify(&all, &mut known)?;
+        }
+        Ok(())
     }
 
-    /// Decides the levels that need no search; whether causal consistency is among them.
-    fn weak_levels(&mut self, known: &mut Known) -> Result<bool, Stop> {
+    fn stand(&mut self, known: &Known) {
+        self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
+    }
+
+    /// Decides the levels that need no search; causal consistency, whose clocks take as long as all the
+    /// rest, only when nothing weaker was asked for.
+    fn weak_levels(&mut self, known: &mut Known) -> Result<(), Stop> {
         let (witness, graph, watch) = (self.witness, self.graph, self.watch);
         if witness.updates_clash(graph, watch)? {
             known.broken.push(Level::CursorStability);
@@ -80,13 +92,19 @@ impl Judge<'_> {
             graph,
             watch,
         };
-        let decided = visibility.run(&mut self.analysis.findings)?;
-        if !decided {
-            let reason =
-                "a clock of all processes for each transaction does not fit the memory budget";
+        visibility.atomic(&mut self.analysis.findings)?;
+        known.weak = true;
+        self.stand(known);
+        if self.analysis.standing(self.limits.asked) == Standing::Holds {
+            return Ok(());
+        }
+        known.causal = visibility.causal(&mut self.analysis.findings)?;
+        if !known.causal {
+            let reason = "the clocks of what depends on what do not fit the memory budget";
             self.analysis.undecided.push((Level::Causal, reason.into()));
         }
-        Ok(decided)
+        self.stand(known);
+        Ok(())
     }
 
     /// Proves what holds, and searches where nothing is decided.
@@ -105,7 +123,7 @@ impl Judge<'_> {
             }
             let searched = match self.searched.take_if(|(done, _)| *done == level) {
                 Some((_, searched)) => searched,
-                None => self.search_for(level),
+                None => self.search_for(level, all),
             };
             match searched {
                 Searched::Proven(events) => {
@@ -121,19 +139,19 @@ impl Judge<'_> {
                 }
                 Searched::Exhausted(reason) => self.analysis.undecided.push((level, reason)),
             }
-            self.analysis.standings = known.stand(self.analysis, self.witness.table.data());
+            self.stand(known);
         }
         Ok(())
     }
 
     /// A budget that ends here leaves what was decided before as it is.
-    fn search_for(&self, level: Level) -> Searched {
+    fn search_for(&self, level: Level, all: &Components) -> Searched {
         let Witness {
             table,
             writes,
             order,
         } = self.witness;
-        let lists = (table.data() == Data::Lists).then_some((order, self.graph));
+        let lists = (table.data() == Data::Lists).then_some((order, self.graph, all));
         let bounds = self.limits.bounds(table.len(), self.watch);
         let time = self.watch.time();
         time.and_then(|()| search(table, writes, lists, level, bounds))

@@ -19,6 +19,7 @@ mod analysis;
 pub mod anomaly;
 mod append;
 pub mod certificate;
+mod clock;
 mod component;
 mod cycle;
 mod explain;

@@ -207,7 +207,7 @@ fn drop_cycles(
     for members in &circles.members {
         bad.insert(table.key_of(members[0]));
         findings.add(Anomaly::CyclicVersions, || {
-            Evidence::Versions(circle(&rows, &circles.of, members))
+            Evidence::Versions(circle(&rows, &circles, members))
         });
     }
     if !bad.is_empty() {
@@ -217,11 +217,11 @@ fn drop_cycles(
 }
 
 /// A way around among versions that all lead to each other.
-fn circle(rows: &Rows, of: &[u32], members: &[u32]) -> Vec<u32> {
+fn circle(rows: &Rows, parts: &Components, members: &[u32]) -> Vec<u32> {
     let mut way = vec![members[0]];
     loop {
         let at = *way.last().expect("the way has a start");
-        let stays = |next: &&u32| of[**next as usize] == of[at as usize];
+        let stays = |next: &&u32| parts.together(at, **next);
         let next = *rows.row(at).iter().find(stays).expect("a circle goes on");
         if let Some(start) = way.iter().position(|&version| version == next) {
             return way.split_off(start);

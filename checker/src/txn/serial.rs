@@ -11,59 +11,71 @@ use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::certificate::{Event, replays};
+use super::certificate::{Event, Replay};
 use super::level::Level;
 use super::rows::Rows;
 use super::table::{Kind, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 
-/// An order that replays: the proof that the history is strictly serializable.
+/// An order that replays: the proof that the history is strictly serializable. While a part of it is
+/// sought, the part before is replayed.
 pub(crate) fn proof(
     table: &Table,
     writes: &Writes,
     watch: Watch,
 ) -> Result<Option<Vec<Event>>, Stop> {
+    const PART: usize = 1 << 15; // rows of the history
     if watch.memory(bytes(table)).is_err() {
         return Ok(None); // there may be an anomaly to be shown in less
     }
-    let Some(events) = order(table, writes, watch)? else {
-        return Ok(None);
-    };
-    let proven = replays(table, writes, &events, Level::StrictSerializable, watch)?;
-    Ok(proven.then_some(events))
-}
-
-/// The order, as far as this finds one; whether it explains the history is the replay's to say.
-fn order(table: &Table, writes: &Writes, watch: Watch) -> Result<Option<Vec<Event>>, Stop> {
     let Some(readers) = readers(table, writes, watch)? else {
         return Ok(None);
     };
-    let mut ended: Vec<u32> = Vec::new(); // by the row of the completion
-    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
-        let completed = table.completed(txn) as usize;
-        if completed != NEVER as usize {
-            ended.resize(ended.len().max(completed + 1), NEVER);
-            ended[completed] = txn;
-        }
-    }
-    let unknown =
-        (0..table.len() as u32).filter(|&txn| writes.is_live(txn) && table.completed(txn) == NEVER);
+    let ended = ended(table, writes);
+    let mut replay = Replay::of(table, writes, Level::StrictSerializable);
     let mut serial = Serial {
         table,
         writes,
         readers,
         state: vec![State::Waits; table.len()],
         calls: Vec::new(),
-        events: Vec::with_capacity(2 * table.len()),
+        events: Vec::new(),
     };
-    for (round, txn) in (0..).zip(ended.iter().copied().chain(unknown)) {
-        watch.round(round)?;
-        if txn != NEVER && !serial.put(txn) {
+    let mut proof: Vec<Event> = Vec::with_capacity(2 * table.len());
+    for part in ended.chunks(PART).chain([&[][..]]) {
+        watch.time()?;
+        let fresh = std::mem::take(&mut serial.events);
+        let (found, replayed) = rayon::join(
+            || part.iter().all(|&txn| txn == NEVER || serial.put(txn)),
+            || replay.goes_on(&fresh, watch),
+        );
+        if !found || !replayed? {
             return Ok(None);
         }
+        proof.extend(fresh);
     }
-    Ok(Some(serial.events))
+    Ok(replay.is_whole().then_some(proof))
+}
+
+/// The transactions that took effect as they ended, by the row of the completion; last those that are
+/// not known to have.
+fn ended(table: &Table, writes: &Writes) -> Vec<u32> {
+    let mut ended: Vec<u32> = Vec::new();
+    let mut unknown: Vec<u32> = Vec::new();
+    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
+        let completed = table.completed(txn) as usize;
+        if completed == NEVER as usize {
+            unknown.push(txn);
+            continue;
+        }
+        if ended.len() <= completed {
+            ended.resize(completed + 1, NEVER);
+        }
+        ended[completed] = txn;
+    }
+    ended.extend(unknown);
+    ended
 }
 
 /// Bytes that this takes.
@@ -71,7 +83,7 @@ pub(crate) fn bytes(table: &Table) -> usize {
     let reads = table.steps(); // at most
     let readers = 2 * reads * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), reads);
     let rows = 2 * table.len();
-    readers + rows * (size_of::<u32>() + size_of::<Event>()) + table.len()
+    readers + rows * (size_of::<u32>() + size_of::<Event>()) + 5 * table.len()
 }
 
 /// Who read each version as the last of its list, but for its own writer; none when a read fits no

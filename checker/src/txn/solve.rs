@@ -4,13 +4,19 @@
 //! from which it reads, and its commit. An edge of the dependency graph is an edge between points
 //! (only an anti-dependency lets the reader's start stand before the writer's commit, and no more);
 //! two writes of one key whose order is open are a choice, see [`polygraph`](super::polygraph).
+//!
+//! Nobody read a list's appends whose order is open, so a choice binds only the two that made them. When
+//! these are not in one component of the graph, the order of the components settles it: to put one
+//! component after the other satisfies every edge between them, whatever is chosen within. So of lists
+//! only the components are searched.
 
 use hashbrown::HashSet;
 
 use super::analysis::Limits;
 use super::anomaly::{Findings, Kind as Anomaly};
 use super::certificate::{Event, replays};
-use super::graph::{Edge, Graph};
+use super::component::Components;
+use super::graph::{Edge, Graph, Mask};
 use super::level::Level;
 use super::polygraph::{Link, Pairs, Solved, solve};
 use super::register::{self, Assume};
@@ -61,21 +67,31 @@ pub(crate) enum Searched {
     Exhausted(String),
 }
 
-/// Looks for an order of the transactions that satisfies a level. Of lists the order of versions and
-/// the graph are given; of registers more is known of both when the level is taken for granted.
+/// Of lists: the order of versions, and the graph of all dependencies with its components.
+pub(crate) type Lists<'a> = (&'a Rows, &'a Graph, &'a Components);
+
+/// Looks for an order of the transactions that satisfies a level. Of registers more is known of the
+/// order of versions and of the graph when the level is taken for granted.
 pub(crate) fn search(
     table: &Table,
     writes: &Writes,
-    lists: Option<(&Rows, &Graph)>,
+    lists: Option<Lists>,
     level: Level,
     bounds: Bounds,
 ) -> Result<Searched, Stop> {
     let real_time = level.covers(Level::StrongSnapshotIsolation);
     let sessions = level.covers(Level::StrongSessionSnapshotIsolation);
+    let mut mask = Mask::DATA;
+    if sessions {
+        mask = mask.and(Mask::PROCESS);
+    }
+    if real_time {
+        mask = mask.and(Mask::REALTIME);
+    }
     let mut watch = bounds.watch;
     let assumed;
-    let (order, graph) = if let Some(given) = lists {
-        given
+    let (order, graph) = if let Some((order, graph, _)) = lists {
+        (order, graph)
     } else {
         let assume = Assume {
             sequential_keys: sessions,
@@ -92,20 +108,22 @@ pub(crate) fn search(
         assumed = (order, graph);
         (&assumed.0, &assumed.1)
     };
+    watch = watch.holding(graph.len() * SCOPE_BYTES)?;
+    let parts = match lists {
+        Some((_, _, all)) => all.refined(graph, mask, watch)?,
+        None => Components::whole(graph.len()),
+    };
     let points = Points {
         snapshots: !level.covers(Level::Serializable),
+        scope: &Scope::of(parts),
     };
-    let edges = points.edges(graph, |edge| match edge {
-        Edge::Process => sessions,
-        Edge::Realtime => real_time,
-        _ => true,
-    });
+    let edges = points.edges(graph, mask);
     let witness = Witness {
         table,
         writes,
         order,
     };
-    let nodes = points.count(graph.len());
+    let nodes = points.count();
     let watch = watch.holding(edges.len() * EDGE_BYTES + nodes * NODE_BYTES)?;
     let most = bounds.choices.min(watch.free() / PAIR_BYTES);
     let Some(open) = Open::of(witness, points, real_time, most, watch)? else {
@@ -141,22 +159,53 @@ pub(crate) fn search(
 /// What the search holds, roughly: of each edge twice in rows and once in pairs, of each node its
 /// places and marks, of each pair itself, its choice and its edges.
 const EDGE_BYTES: usize = 24;
+/// Of each node of the graph: its component, its places in the order and in the search.
+const SCOPE_BYTES: usize = 16;
 const NODE_BYTES: usize = 48;
 const PAIR_BYTES: usize = 80;
 
-/// How nodes of the dependency graph become points of the order.
-#[derive(Clone, Copy)]
-struct Points {
-    snapshots: bool,
+/// What is searched: the components of more than one node, their nodes numbered without gaps.
+struct Scope {
+    parts: Components,
+    numbers: Vec<u32>,
+    nodes: Vec<u32>,
 }
 
-impl Points {
-    fn count(self, nodes: usize) -> usize {
+impl Scope {
+    fn of(parts: Components) -> Self {
+        let nodes: Vec<u32> = parts.members.iter().flatten().copied().collect();
+        let mut numbers = vec![0; parts.finished.len()];
+        for (number, node) in (0..).zip(&nodes) {
+            numbers[*node as usize] = number;
+        }
+        Self {
+            parts,
+            numbers,
+            nodes,
+        }
+    }
+}
+
+/// How nodes of the dependency graph become points of the order.
+#[derive(Clone, Copy)]
+struct Points<'a> {
+    snapshots: bool,
+    scope: &'a Scope,
+}
+
+impl Points<'_> {
+    fn count(self) -> usize {
+        let nodes = self.scope.nodes.len();
         if self.snapshots { 2 * nodes } else { nodes }
     }
 
+    fn number(self, node: u32) -> u32 {
+        self.scope.numbers[node as usize]
+    }
+
     /// "All of `a` is before all of `b`."
-    fn before(self, a: u32, b: u32) -> (u32, u32) {
+    fn before(self, a: u32, b: u32) -> Link {
+        let (a, b) = (self.number(a), self.number(b));
         if self.snapshots {
             (2 * a + 1, 2 * b)
         } else {
@@ -165,7 +214,8 @@ impl Points {
     }
 
     /// "What `a` read is before what `b` wrote."
-    fn anti(self, a: u32, b: u32) -> (u32, u32) {
+    fn anti(self, a: u32, b: u32) -> Link {
+        let (a, b) = (self.number(a), self.number(b));
         if self.snapshots {
             (2 * a, 2 * b + 1)
         } else {
@@ -173,19 +223,23 @@ impl Points {
         }
     }
 
-    fn edges(self, graph: &Graph, follows: impl Fn(Edge) -> bool) -> Vec<(u32, u32)> {
+    /// The edges of the kinds in `mask`, within the parts.
+    fn edges(self, graph: &Graph, mask: Mask) -> Vec<Link> {
         let mut edges = Vec::new();
-        for node in 0..graph.len() as u32 {
+        for (number, &node) in (0..).zip(&self.scope.nodes) {
             if self.snapshots && node < graph.txns {
-                edges.push((2 * node, 2 * node + 1));
+                edges.push((2 * number, 2 * number + 1));
             }
-            for (edge, to) in graph.edges(node).filter(|(edge, _)| follows(*edge)) {
+            let within =
+                |&(edge, to): &(Edge, u32)| mask.has(edge) && self.scope.parts.together(node, to);
+            for (edge, to) in graph.edges(node).filter(within) {
                 match edge {
                     Edge::Rw => edges.push(self.anti(node, to)),
                     Edge::Through if self.snapshots => {
-                        edges.extend([(2 * node, 2 * to), (2 * node + 1, 2 * to + 1)]);
+                        let to = self.number(to);
+                        edges.extend([(2 * number, 2 * to), (2 * number + 1, 2 * to + 1)]);
                     }
-                    Edge::Through => edges.push((node, to)),
+                    Edge::Through => edges.push((number, self.number(to))),
                     _ => edges.push(self.before(node, to)),
                 }
             }
@@ -193,19 +247,34 @@ impl Points {
         edges
     }
 
-    fn events(self, order: &[u32], graph: &Graph, writes: &Writes) -> Vec<Event> {
-        let is_live = |txn: u32| txn < graph.txns && writes.is_live(txn);
-        let mut events = Vec::with_capacity(2 * order.len());
-        for &point in order {
-            if !self.snapshots && is_live(point) {
-                events.extend([Event::Start(point), Event::Commit(point)]);
-            } else if self.snapshots && is_live(point / 2) {
-                let txn = point / 2;
-                events.push(if point % 2 == 0 {
-                    Event::Start(txn)
-                } else {
-                    Event::Commit(txn)
-                });
+    /// The events of all: what was searched in the order that was found, part by part.
+    fn events(self, found: &[u32], graph: &Graph, writes: &Writes) -> Vec<Event> {
+        let Scope { parts, nodes, .. } = self.scope;
+        let mut within: Vec<Vec<u32>> = vec![Vec::new(); parts.members.len()];
+        for &point in found {
+            let number = if self.snapshots { point / 2 } else { point };
+            let part = parts.part(nodes[number as usize]);
+            within[part.expect("it was searched") as usize].push(point);
+        }
+        let mut events = Vec::with_capacity(2 * graph.txns as usize);
+        let is_live = |node: u32| node < graph.txns && writes.is_live(node);
+        for &node in parts.finished.iter().rev() {
+            let Some(part) = parts.part(node) else {
+                if is_live(node) {
+                    events.extend([Event::Start(node), Event::Commit(node)]);
+                }
+                continue;
+            };
+            // All of a part is told where the first of it stands.
+            for point in std::mem::take(&mut within[part as usize]) {
+                let number = if self.snapshots { point / 2 } else { point };
+                let txn = nodes[number as usize];
+                match (is_live(txn), self.snapshots, point % 2) {
+                    (false, ..) => {}
+                    (true, false, _) => events.extend([Event::Start(txn), Event::Commit(txn)]),
+                    (true, true, 0) => events.push(Event::Start(txn)),
+                    (true, true, _) => events.push(Event::Commit(txn)),
+                }
             }
         }
         events
@@ -222,15 +291,15 @@ struct Write {
 }
 
 /// The pairs of writes whose order is open.
-struct Open {
-    points: Points,
+struct Open<'a> {
+    points: Points<'a>,
     writes: Vec<Write>,
     /// Who read each of the writes.
     readers: Rows,
     pairs: Vec<(u32, u32)>,
 }
 
-impl Pairs for Open {
+impl Pairs for Open<'_> {
     fn len(&self) -> usize {
         self.pairs.len()
     }
@@ -251,11 +320,11 @@ impl Pairs for Open {
     }
 }
 
-impl Open {
+impl<'a> Open<'a> {
     /// The open pairs, in order of time. None when there are more than `most`.
     fn of(
         witness: Witness,
-        points: Points,
+        points: Points<'a>,
         real_time: bool,
         most: usize,
         watch: Watch,
@@ -269,6 +338,9 @@ impl Open {
         };
         let mut keys: Vec<Vec<u32>> = vec![Vec::new(); witness.table.keys()];
         for (place, write) in open.writes.iter().enumerate() {
+            if points.scope.parts.part(write.writer).is_none() {
+                continue;
+            }
             keys[witness.table.key_of(write.version) as usize].push(place as u32);
         }
         for (key, mut places) in keys.into_iter().enumerate() {
@@ -289,7 +361,10 @@ impl Open {
     }
 
     fn push(&mut self, first: u32, second: u32, most: usize) -> Option<()> {
-        self.pairs.push((first, second));
+        let writer = |write: u32| self.writes[write as usize].writer;
+        if (self.points.scope.parts).together(writer(first), writer(second)) {
+            self.pairs.push((first, second));
+        }
         (self.pairs.len() <= most).then_some(())
     }
 

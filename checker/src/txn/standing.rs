@@ -36,6 +36,8 @@ pub(crate) struct Known {
     pub(crate) no_cycle: bool,
     /// Whether the order of some writes is open.
     pub(crate) branches: bool,
+    /// Whether what breaks monotonic atomic view, read atomic and cursor stability was looked for.
+    pub(crate) weak: bool,
     /// Whether causal consistency was decided.
     pub(crate) causal: bool,
 }
@@ -76,17 +78,15 @@ impl Known {
         }
         match level {
             // No order of versions beyond the known one is needed, or any will do.
-            Level::ReadUncommitted
-            | Level::ReadCommitted
-            | Level::MonotonicAtomicView
-            | Level::ReadAtomic => true,
+            Level::ReadUncommitted | Level::ReadCommitted => true,
+            Level::MonotonicAtomicView | Level::ReadAtomic => self.weak,
             Level::Causal => self.causal,
             Level::ConsistentView => known && !self.branches && !exhausted(Shape::GSingle),
             Level::SnapshotIsolation
             | Level::StrongSessionSnapshotIsolation
             | Level::StrongSnapshotIsolation => known && !self.branches,
-            Level::CursorStability
-            | Level::RepeatableRead
+            Level::CursorStability => known && self.weak,
+            Level::RepeatableRead
             | Level::Serializable
             | Level::StrongSessionSerializable
             | Level::StrictSerializable => known,

@@ -6,21 +6,21 @@
 //!
 //! - monotonic atomic view: what the transaction read from before this read;
 //! - read atomic: what it reads from at all;
-//! - causal: what it depends on by any path of reads and of order within processes. For this each
-//!   transaction gets a clock, one count for each process; the last write of a key that a process had
-//!   done by its count is the only one of that process worth a look.
+//! - causal: what it depends on by any path of reads and of order within processes: its [clock](Clocks).
+//!   The last write of a key that a chain had done by its count is the only one of it worth a look.
 //!
 //! Where the order of versions is known, a later version is an anomaly at once. Where it is not
 //! (registers), "not later" is an edge: the visible writer is before the writer that was read. The
 //! level holds exactly if these edges, with what is known, close no circle.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::anomaly::{Because, Evidence, Findings, Kind, Step};
+use super::clock::{Clocks, Place};
 use super::component::Components;
 use super::graph::{Edge, Graph, Mask};
 use super::rows::Rows;
-use super::table::{Data, Kind as Op, Table};
+use super::table::{Data, Kind as Op, MicroOp, Table};
 use super::witness::Witness;
 use super::work::{Stop, Watch};
 
@@ -42,13 +42,17 @@ pub(crate) struct Visibility<'a> {
 }
 
 impl Visibility<'_> {
-    /// Finds what breaks the three levels. The answer is false when there is too little memory to
-    /// decide causal consistency.
-    pub(crate) fn run(&self, findings: &mut Findings) -> Result<bool, Stop> {
+    /// Finds what breaks monotonic atomic view and read atomic.
+    pub(crate) fn atomic(&self, findings: &mut Findings) -> Result<(), Stop> {
         let earlier = self.read_from(true)?;
         self.judge(Kind::NonMonotonicView, earlier, Mask::WR, findings)?;
         let anywhere = self.read_from(false)?;
-        self.judge(Kind::FracturedRead, anywhere, Mask::WR, findings)?;
+        self.judge(Kind::FracturedRead, anywhere, Mask::WR, findings)
+    }
+
+    /// Finds what breaks causal consistency. The answer is false when there is too little memory to
+    /// decide it.
+    pub(crate) fn causal(&self, findings: &mut Findings) -> Result<bool, Stop> {
         let Some(seen) = self.depended_on()? else {
             return Ok(false);
         };
@@ -72,8 +76,8 @@ impl Visibility<'_> {
 
     /// The last version of a key that a transaction wrote.
     fn last_write(&self, txn: u32, key: u32) -> Option<u32> {
-        let ops = self.table().ops(txn).iter().rev();
-        ops.filter(|op| op.key == key).find_map(|op| op.written())
+        let mut ops = self.table().ops(txn).iter().rev();
+        ops.find_map(|op| op.written().filter(|_| op.key == key))
     }
 
     fn live(&self) -> impl Iterator<Item = u32> {
@@ -201,10 +205,9 @@ impl Visibility<'_> {
         let Some(&start) = parts.members.first().map(|members| &members[0]) else {
             return Ok(None);
         };
-        let within = parts.of[start as usize];
         let way = shortest(start, start, |node| {
             let next = rows.row(node).iter().copied();
-            next.filter(|&to| parts.of[to as usize] == within).collect()
+            next.filter(|&to| parts.together(start, to)).collect()
         });
         let way = way.expect("in a component there is a way around");
         let because: HashMap<(u32, u32), Seen> =
@@ -249,38 +252,95 @@ impl Visibility<'_> {
         txns.windows(2).map(step).collect()
     }
 
-    /// What is visible by dependency. None when there is no memory for the clocks.
+    /// What is visible by dependency. Of registers what the writer that was read depends on is left
+    /// out: that is before it anyway. None when there is no memory for the clocks.
     fn depended_on(&self) -> Result<Option<Vec<Seen>>, Stop> {
-        let Some(clocks) = Clocks::of(self)? else {
+        const WEIGH_EVERY: usize = 1 << 12; // transactions
+        let txns = self.table().len();
+        let walk = Clocks::bytes(txns) + WRITER_BYTES * self.table().values();
+        let Ok(watch) = self.watch.holding(walk) else {
             return Ok(None);
         };
-        let mut seen = Vec::new();
-        for reader in self.live() {
-            self.watch.round(reader)?;
-            for (_, key, version) in self.reads(reader) {
-                let Some(sessions) = clocks.writers.get(&key) else {
-                    continue;
-                };
-                for (session, writers) in sessions {
-                    let count = clocks.count(reader, *session);
-                    let by = writers.partition_point(|(place, _)| *place < count);
-                    let Some((_, source)) = by.checked_sub(1).map(|last| writers[last]) else {
+        let mut clocks = Clocks::of(self.witness, watch)?;
+        let mut writers: Vec<Vec<Writers>> = Vec::new();
+        writers.resize_with(self.table().keys(), Vec::new);
+        // By process and key, what only the process itself can depend on.
+        let mut private: HashMap<(u32, u32), u32> = HashMap::new();
+        let mut seen: Vec<Seen> = Vec::new();
+        let registers = self.table().data() == Data::Registers;
+        for (round, txn) in clocks.walk(self.graph, watch)?.into_iter().enumerate() {
+            watch.round(round as u32)?;
+            if round.is_multiple_of(WEIGH_EVERY) {
+                let held = clocks.memory() + seen.capacity() * size_of::<Seen>();
+                if watch.memory(held).is_err() {
+                    return Ok(None);
+                }
+            }
+            let clock = clocks.arrive(txn);
+            let process = self.table().process(txn);
+            for (_, key, version) in self.reads(txn) {
+                let own = private.get(&(process, key)).map(|&visible| Seen {
+                    reader: txn,
+                    version,
+                    visible,
+                });
+                seen.extend(own.and_then(|own| self.binds(own)));
+                let author = self.witness.writes.live_writer(version);
+                let author = author.filter(|_| registers);
+                for Writers { chain, versions } in &writers[key as usize] {
+                    let count = clock.count(*chain);
+                    let by = versions.partition_point(|(place, _)| *place < count);
+                    let Some((place, visible)) = by.checked_sub(1).map(|last| versions[last])
+                    else {
                         continue;
                     };
-                    if source != reader
-                        && let Some(visible) = self.last_write(source, key)
-                    {
+                    if !author.is_some_and(|author| clocks.covers(author, (*chain, place))) {
                         seen.extend(self.binds(Seen {
-                            reader,
+                            reader: txn,
                             version,
                             visible,
                         }));
                     }
                 }
             }
+            let made = last_writes(self.table(), txn);
+            if let Some(place) = clocks.leave(txn, clock) {
+                made.for_each(|(key, version)| enter(&mut writers[key as usize], place, version));
+            } else {
+                private.extend(made.map(|(key, version)| ((process, key), version)));
+            }
         }
         Ok(Some(seen))
     }
+}
+
+/// What one chain wrote of a key: at which places, the last version of each.
+struct Writers {
+    chain: u32,
+    versions: Vec<(u32, u32)>,
+}
+
+fn enter(writers: &mut Vec<Writers>, (chain, place): Place, version: u32) {
+    match writers.iter_mut().find(|writers| writers.chain == chain) {
+        Some(known) => known.versions.push((place, version)),
+        None => writers.push(Writers {
+            chain,
+            versions: vec![(place, version)],
+        }),
+    }
+}
+
+/// What a version takes among [`Writers`], about.
+const WRITER_BYTES: usize = 24;
+
+/// The last versions that a transaction wrote, each with its key.
+fn last_writes(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {
+    let ops = table.ops(txn);
+    ops.iter().enumerate().filter_map(move |(at, op)| {
+        let version = op.written()?;
+        let again = |later: &MicroOp| later.kind == Op::Write && later.key == op.key;
+        (!ops[at + 1..].iter().any(again)).then_some((op.key, version))
+    })
 }
 
 /// A shortest way with at least one step.
@@ -309,91 +369,4 @@ fn shortest(from: u32, to: u32, next: impl Fn(u32) -> Vec<u32>) -> Option<Vec<u3
         }
     }
     None
-}
-
-/// Transactions of one session, each with its place in it.
-type Places = Vec<(u32, u32)>;
-
-/// For each transaction and process, how many of the process's transactions it depends on.
-struct Clocks {
-    sessions: usize,
-    counts: Vec<u32>,
-    /// By key and session: the writers, each with its place in the session.
-    writers: HashMap<u32, Vec<(u32, Places)>>,
-}
-
-impl Clocks {
-    /// None when there is no memory for them.
-    fn of(visibility: &Visibility) -> Result<Option<Self>, Stop> {
-        let table = visibility.table();
-        let mut numbers: HashMap<u32, (u32, u32)> = HashMap::new(); // process: session, length
-        let mut places: Vec<(u32, u32)> = vec![(0, 0); table.len()];
-        for txn in visibility.live() {
-            let next = numbers.len() as u32;
-            let (session, length) = numbers.entry(table.process(txn)).or_insert((next, 0));
-            places[txn as usize] = (*session, *length);
-            *length += 1;
-        }
-        let sessions = numbers.len();
-        let bytes = table.len().saturating_mul(sessions).saturating_mul(4);
-        if visibility.watch.memory(bytes).is_err() {
-            return Ok(None);
-        }
-        let mut clocks = Self {
-            sessions,
-            counts: vec![0; table.len() * sessions],
-            writers: HashMap::new(),
-        };
-        clocks.enter_writers(visibility, &places);
-        let through = Mask::WR.and(Mask::PROCESS);
-        let order = Components::of(visibility.graph, through, visibility.watch)?.finished;
-        let txns = visibility.graph.txns;
-        for (round, &txn) in order.iter().rev().filter(|&&node| node < txns).enumerate() {
-            visibility.watch.round(round as u32)?;
-            let (session, place) = places[txn as usize];
-            let own = txn as usize * sessions;
-            for (_, to) in visibility
-                .graph
-                .edges(txn)
-                .filter(|(edge, _)| through.has(*edge))
-            {
-                let other = to as usize * sessions;
-                for session in 0..sessions {
-                    clocks.counts[other + session] =
-                        clocks.counts[other + session].max(clocks.counts[own + session]);
-                }
-                let count = &mut clocks.counts[other + session as usize];
-                *count = (*count).max(place + 1);
-            }
-        }
-        Ok(Some(clocks))
-    }
-
-    fn enter_writers(&mut self, visibility: &Visibility, places: &[(u32, u32)]) {
-        let mut found: HashMap<(u32, u32), usize> = HashMap::new(); // by key and session
-        for txn in visibility.live() {
-            let (session, place) = places[txn as usize];
-            let mut keys = HashSet::new();
-            for op in visibility
-                .table()
-                .ops(txn)
-                .iter()
-                .filter(|op| op.kind == Op::Write)
-            {
-                if !keys.insert(op.key) {
-                    continue;
-                }
-                let sessions = self.writers.entry(op.key).or_default();
-                let at = *found.entry((op.key, session)).or_insert(sessions.len());
-                if at == sessions.len() {
-                    sessions.push((session, Vec::new()));
-                }
-                sessions[at].1.push((place, txn));
-            }
-        }
-    }
-
-    fn count(&self, txn: u32, session: u32) -> u32 {
-        self.counts[txn as usize * self.sessions + session as usize]
-    }
 }
