@@ -45,8 +45,8 @@ pub struct Config {
     /// the most eager to lead
     #[arg(long)]
     pub no_rebalance: bool,
-    /// Whether this node stands for election as soon as others do (normal), after all others (low),
-    /// or only when it is told to (never)
+    /// Whether this node stands for election as soon as others do (normal), after all others (low;
+    /// it hands over to one of them that comes), or only when it is told to (never)
     #[arg(long, value_name = "WHEN", default_value = "normal", value_parser = priority)]
     pub priority: Priority,
     /// How reads are served that do not say

@@ -308,7 +308,7 @@ impl Engine {
             self.members.iter_mut().for_each(Member::sweep);
             self.forget_strangers();
             self.follow_round_trips();
-            if self.settings.rebalance && self.members.len() > 1 {
+            if self.settings.rebalance {
                 self.rebalance();
             }
         }

@@ -162,6 +162,20 @@ async fn a_node_of_no_priority_leads_only_when_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_node_of_low_priority_leads_until_another_can() {
+    let mut cluster = Cluster::planned(3, &[]);
+    cluster.run_with(1, &["--priority", "low"]);
+    cluster.run_with(2, &["--priority", "never"]);
+    cluster.put(2, "k", json!(1)).await;
+    assert_eq!(cluster.leader().await, 1);
+    cluster.run(3);
+    cluster
+        .until(3, "it leads", |status| status["role"] == "leader")
+        .await;
+    assert_eq!(cluster.get(2, "k").await, Some(json!(1)));
+}
+
+#[tokio::test]
 async fn a_change_is_made_in_every_group_or_in_one() {
     let mut cluster = Cluster::start(3, &["--groups", "3", "--no-rebalance"]).await;
     cluster.join(4);
