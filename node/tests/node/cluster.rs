@@ -146,8 +146,12 @@ impl Cluster {
     /// Nothing that is written to a node's disk arrives from now on: there is no room behind it.
     pub(crate) fn break_disk(&self, id: u64) {
         let data = &self.node(id).data;
-        let script = "cd \"$0.back\" && truncate -s 0 disk && echo > full && \
-             mount -o remount,size=4k \"$0.back\"";
+        // What the kernel is about to write may take the room again before it is gone.
+        let script = r#"cd "$0.back" && echo >full
+            for _ in $(seq 1000); do
+                truncate -s 0 disk && mount -o remount,size=4k "$0.back" 2>/dev/null && exit
+            done
+            exit 1"#;
         self.in_its_place(id, &["sh", "-c", script, data.to_str().unwrap()]);
     }
 
