@@ -43,6 +43,12 @@ pub enum Refused {
         /// The node.
         id: NodeId,
     },
+    /// The node lost its disk: it cannot be elected.
+    #[error("node {id} lost its disk and has no vote until it is readmitted")]
+    HasNoVote {
+        /// The node.
+        id: NodeId,
+    },
     /// The change would leave no voter.
     #[error("the change would leave no voter")]
     LastVoter,

@@ -357,7 +357,7 @@ impl Leader {
             .progress
             .iter()
             .filter(|(id, _)| core.configuration().is_voter(**id));
-        if let Some((&heir, _)) = voters.max_by_key(|(_, peer)| peer.matched) {
+        if let Some((&heir, _)) = voters.max_by_key(|(_, peer)| peer.counted) {
             core.send(heir, Body::TimeoutNow);
         }
     }
@@ -433,6 +433,9 @@ impl Leader {
             self.transfer = None;
             return Ok(());
         }
+        if self.progress.get(&to).is_some_and(Progress::only_holds) {
+            return Err(Refused::HasNoVote { id: to });
+        }
         self.transfer = Some(Transfer {
             to,
             started_at: core.now,
@@ -450,7 +453,7 @@ impl Leader {
         let complete = self
             .progress
             .get(&transfer.to)
-            .is_some_and(|it| it.matched == core.log.last_index());
+            .is_some_and(|it| it.counted == core.log.last_index());
         if transfer.to == peer && complete && !transfer.told {
             transfer.told = true;
             if !core.bug(Bug::LeaseInTransfer) {

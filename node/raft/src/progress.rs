@@ -111,6 +111,11 @@ impl Progress {
         }
     }
 
+    /// Whether the peer holds entries and its word does not count: it lost its disk.
+    pub(crate) fn only_holds(&self) -> bool {
+        self.counted < self.matched
+    }
+
     /// Whether a message with entries may leave now.
     pub(crate) fn may_send(&self, max: usize, max_bytes: usize) -> bool {
         match self.state {
