@@ -219,7 +219,8 @@ fn dependencies(
     findings: &mut Findings,
     watch: Watch,
 ) -> Result<Graph, Stop> {
-    let watch = watch.holding(order.memory())?;
+    let updaters = table.versions() * size_of::<u32>();
+    let watch = watch.holding(order.memory() + updaters)?;
     let witness = Witness {
         table,
         writes,

@@ -10,10 +10,11 @@ use crate::history::{Call, History, Outcome, Process};
 /// before get their numbers.
 pub(crate) fn table_of(history: &History, data: Data, watch: Watch) -> Result<Table, Stop> {
     const PART: usize = 1 << 14; // some milliseconds
-    const WEIGH_EVERY: usize = 8; // parts
+    const WEIGH_EVERY: usize = 2; // parts
     let calls = history
         .calls()
         .map_err(|error| Stop::Because(format!("the history is malformed: {error}")))?;
+    let watch = watch.holding(size_of_val(&calls[..]))?;
     let mut table = Table::new(data);
     let (mut ready, mut next) = (Part::default(), Part::default());
     for (round, calls) in calls.chunks(PART).chain([&[][..]]).enumerate() {

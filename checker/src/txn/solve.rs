@@ -117,6 +117,9 @@ pub(crate) fn search(
         snapshots: !level.covers(Level::Serializable),
         scope: &Scope::of(parts),
     };
+    if lists.is_none() {
+        watch.memory(graph.links() * EDGE_BYTES)?;
+    }
     let edges = points.edges(graph, mask);
     let witness = Witness {
         table,
@@ -156,9 +159,9 @@ pub(crate) fn search(
     )
 }
 
-/// What the search holds, roughly: of each edge twice in rows and once in pairs, of each node its
-/// places and marks, of each pair itself, its choice and its edges.
-const EDGE_BYTES: usize = 24;
+/// What the search holds, roughly: of each edge twice in rows and twice in pairs that may grow, of each
+/// node its places and marks, of each pair itself, its choice and its edges.
+const EDGE_BYTES: usize = 32;
 /// Of each node of the graph: its component, its places in the order and in the search.
 const SCOPE_BYTES: usize = 16;
 const NODE_BYTES: usize = 48;

@@ -24,6 +24,9 @@ use super::table::{Data, Kind as Op, MicroOp, Table};
 use super::witness::Witness;
 use super::work::{Stop, Watch};
 
+/// Transactions between two looks at the memory.
+const WEIGH_EVERY: usize = 1 << 12;
+
 /// A visible write and the read that it binds.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -88,8 +91,11 @@ impl Visibility<'_> {
     fn read_from(&self, earlier: bool) -> Result<Vec<Seen>, Stop> {
         let mut seen = Vec::new();
         let mut sources: Vec<(usize, u32)> = Vec::new();
-        for reader in self.live() {
-            self.watch.round(reader)?;
+        for (round, reader) in self.live().enumerate() {
+            self.watch.round(round as u32)?;
+            if round.is_multiple_of(WEIGH_EVERY) {
+                self.watch.memory(seen.capacity() * size_of::<Seen>())?;
+            }
             sources.clear();
             sources.extend(self.reads(reader).filter_map(|(at, _, version)| {
                 self.witness
@@ -181,8 +187,9 @@ impl Visibility<'_> {
             return Ok(None);
         }
         let (links, nodes) = (self.graph.links() + seen.len(), self.graph.len());
-        self.watch
-            .memory(links * size_of::<(u32, u32)>() + Rows::bytes(nodes, links))?;
+        self.watch.memory(
+            size_of_val(seen) + links * size_of::<(u32, u32)>() + Rows::bytes(nodes, links),
+        )?;
         let writer = |version| {
             self.witness
                 .writes
@@ -255,7 +262,6 @@ impl Visibility<'_> {
     /// What is visible by dependency. Of registers what the writer that was read depends on is left
     /// out: that is before it anyway. None when there is no memory for the clocks.
     fn depended_on(&self) -> Result<Option<Vec<Seen>>, Stop> {
-        const WEIGH_EVERY: usize = 1 << 12; // transactions
         let txns = self.table().len();
         let walk = Clocks::bytes(txns) + WRITER_BYTES * self.table().values();
         let Ok(watch) = self.watch.holding(walk) else {
