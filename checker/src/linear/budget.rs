@@ -105,6 +105,11 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
+    /// What it is a share of.
+    pub(crate) fn purse(&self) -> &'a Purse {
+        self.purse
+    }
+
     /// Whether there is time left, whatever the steps.
     pub(crate) fn time_left(&self) -> Result<(), Spent> {
         self.purse.time_left()

@@ -25,14 +25,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::history::{Calls, History, ValueId};
+use crate::history::{Calls, History, HistoryError, ValueId};
 use crate::model::register::{Decoder, Operation, Registers};
 use crate::model::sequence::Discipline;
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
-use object::Object;
 use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
@@ -73,16 +72,12 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
 fn check_registers(history: &History, options: &Options) -> Report {
     let started = Instant::now();
     let purse = Purse::new(&options.budget, started);
-    let calls = match history.calls() {
-        Ok(calls) => calls,
-        Err(error) => {
-            return Report::unknown(
-                options.model.name(),
-                format!("the history is malformed: {error}"),
-            );
-        }
-    };
     let alive = || purse.time_left().is_ok();
+    let calls = match history.calls_while(alive) {
+        Ok(Some(calls)) => calls,
+        Ok(None) => return out_of_time(options),
+        Err(error) => return malformed(options, &error),
+    };
     let registers = match Registers::of(history, &calls, options, alive) {
         Ok(Some(registers)) => registers,
         Ok(None) => return out_of_time(options),
@@ -118,13 +113,15 @@ pub(crate) fn check_objects<M: Specification>(
     history: &History,
     options: &Options,
 ) -> Report {
-    let undecided = |_: &Object<M::Op>, _: &mut Meter<'_>| Outcome::Undecided;
+    let undecided = |_: &[Timed], _: &[M::Op], _: &mut Meter<'_>| Outcome::Undecided;
     check_each(model, history, options, undecided, |op, _| op.clone())
 }
 
 /// Checks objects by search, unless their structure decides them.
 fn check_structured<M: Structured>(model: &M, history: &History, options: &Options) -> Report {
-    let decide = |object: &Object<M::Op>, meter: &mut Meter<'_>| model.decide(object, meter);
+    let decide = |operations: &[Timed], classes: &[M::Op], meter: &mut Meter<'_>| {
+        model.decide(operations, classes, meter)
+    };
     check_each(model, history, options, decide, |op, about| {
         model.narrow(op, about)
     })
@@ -135,21 +132,17 @@ fn check_each<M: Specification>(
     model: &M,
     history: &History,
     options: &Options,
-    decide: impl Fn(&Object<M::Op>, &mut Meter<'_>) -> Outcome + Sync,
+    decide: impl Fn(&[Timed], &[M::Op], &mut Meter<'_>) -> Outcome + Sync,
     narrow: impl Fn(&M::Op, &[String]) -> M::Op,
 ) -> Report {
     let started = Instant::now();
     let purse = Purse::new(&options.budget, started);
-    let calls = match history.calls() {
-        Ok(calls) => calls,
-        Err(error) => {
-            return Report::unknown(
-                options.model.name(),
-                format!("the history is malformed: {error}"),
-            );
-        }
-    };
     let alive = || purse.time_left().is_ok();
+    let calls = match history.calls_while(alive) {
+        Ok(Some(calls)) => calls,
+        Ok(None) => return out_of_time(options),
+        Err(error) => return malformed(options, &error),
+    };
     let objects = match object::split(model, history, &calls, options.by_key, alive) {
         Ok(Some(objects)) => objects,
         Ok(None) => return out_of_time(options),
@@ -159,13 +152,15 @@ fn check_each<M: Specification>(
         let object = &objects[number];
         // Later rounds come after a structure that did not decide.
         if steps <= rounds::FIRST_STEPS {
-            match decide(object, &mut Meter::new(&purse, u64::MAX)) {
+            let mut meter = Meter::new(&purse, u64::MAX);
+            match decide(&object.operations, &object.classes, &mut meter) {
                 Outcome::Valid(order) => return Ok(Decision::Replayed(order)),
                 Outcome::Invalid(mut contradiction) => {
                     contradiction.operations.sort_unstable();
                     contradiction.operations.dedup();
                     return Ok(Decision::Invalid(Culprits::Alone(contradiction)));
                 }
+                Outcome::Illegal(involved) => return Ok(Decision::invalid(involved)),
                 Outcome::Undecided => {}
             }
         }
@@ -184,7 +179,7 @@ fn check_each<M: Specification>(
     whole.report(&decisions, |number, about| {
         let object = &objects[number];
         let space = if about.is_empty() {
-            Numbered::new(model, object.classes.as_slice())
+            Numbered::new(model, object.classes.as_slice()).decided_by(&decide)
         } else {
             let narrowed = object.classes.iter().map(|op| narrow(op, about));
             Numbered::new(model, narrowed.collect::<Vec<_>>())
@@ -197,6 +192,13 @@ fn out_of_time(options: &Options) -> Report {
     Report::unknown(
         options.model.name(),
         "the time budget ended before the operations were decoded",
+    )
+}
+
+fn malformed(options: &Options, error: &HistoryError) -> Report {
+    Report::unknown(
+        options.model.name(),
+        format!("the history is malformed: {error}"),
     )
 }
 

@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet, HashTable};
 use serde_json::Value;
 
 use super::budget::Meter;
+use super::structure::Outcome;
 use super::zones;
 use crate::history::History;
 use crate::model::register::{Action, NEVER, Operation};
@@ -183,6 +184,9 @@ impl Space for RegisterSpace {
     }
 }
 
+/// Decides operations of these classes without a search, if it can.
+type Decide<'a, Op> = &'a (dyn Fn(&[Timed], &[Op], &mut Meter<'_>) -> Outcome + Sync);
+
 /// Any specification, its states numbered as they are met.
 pub(crate) struct Numbered<'a, M: Specification> {
     model: M,
@@ -194,6 +198,7 @@ pub(crate) struct Numbered<'a, M: Specification> {
     known: HashTable<u32>,
     steps: HashMap<(u32, u32), u32, FixedState>,
     hasher: FixedState,
+    decide: Option<Decide<'a, M::Op>>,
 }
 
 /// In place of a state: there is none.
@@ -211,9 +216,18 @@ impl<'a, M: Specification> Numbered<'a, M> {
             known: HashTable::new(),
             steps: HashMap::default(),
             hasher: FixedState::default(),
+            decide: None,
         };
         space.number(initial);
         space
+    }
+
+    /// What decides operations without a search, if it can.
+    pub(crate) fn decided_by(self, decide: Decide<'a, M::Op>) -> Self {
+        Numbered {
+            decide: Some(decide),
+            ..self
+        }
     }
 
     /// How much is remembered: states, classes, and steps between them.
@@ -279,6 +293,14 @@ impl<M: Specification> Space for Numbered<'_, M> {
     fn leads_to(&self, state: u32, class: u32) -> bool {
         self.model
             .leads_to(&self.states[state as usize], &self.classes[class as usize])
+    }
+
+    fn quick(&self, operations: &[Timed], meter: &mut Meter<'_>) -> Option<bool> {
+        match self.decide?(operations, &self.classes, meter) {
+            Outcome::Valid(_) => Some(true),
+            Outcome::Invalid(_) | Outcome::Illegal(_) => Some(false),
+            Outcome::Undecided => None,
+        }
     }
 
     fn feeds(&self, class: u32, fed: u32) -> bool {

@@ -10,26 +10,56 @@
 //! taken by then, so all that was added since had also begun since. And an answer that demands more
 //! than has begun is out of bounds.
 //!
-//! Within these [`levels`] finds an order, or it takes a search.
+//! Within these [`levels`](super::levels) are a proof that there is no order, [`climb`] finds one, or it takes a
+//! search.
 
-use super::{Contradiction, Gaps, Outcome, Structured, levels};
+use super::levels::Levels;
+use super::{Contradiction, Gaps, Outcome, Structured, climb, keeps_to_time};
 use crate::linear::budget::Meter;
-use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::model::aggregate::{Counter, CounterOp};
 
 impl Structured for Counter {
-    fn decide(&self, object: &Object<CounterOp>, meter: &mut Meter<'_>) -> Outcome {
-        let (operations, classes) = (&object.operations, &object.classes);
+    fn decide(
+        &self,
+        operations: &[Timed],
+        classes: &[CounterOp],
+        meter: &mut Meter<'_>,
+    ) -> Outcome {
         let contradiction = out_of_bounds(self.initial, operations, classes)
             .or_else(|| too_low(operations, classes, meter));
         if let Some(contradiction) = contradiction {
             return Outcome::Invalid(contradiction);
         }
         let gaps = Gaps::new(operations);
-        let order = levels::order(self.initial, operations, classes, &gaps, meter);
+        let Some(levels) = Levels::new(self.initial, operations, classes, &gaps) else {
+            return Outcome::Undecided;
+        };
+        let legal = |order: &Vec<u32>| replay(self.initial, operations, classes, order);
+        if let Some(order) = climb::order(&levels, climb::NARROW, meter).filter(legal) {
+            return Outcome::Valid(order);
+        }
+        if let Ok(Some(level)) = levels.unreachable(meter) {
+            return Outcome::Illegal(levels.seers(level));
+        }
+        let mut wider = climb::WIDER.iter();
+        let order = wider.find_map(|&width| climb::order(&levels, width, meter).filter(legal));
         order.map_or(Outcome::Undecided, Outcome::Valid)
     }
+}
+
+/// Whether the order keeps to time, and gives all answers.
+fn replay(initial: i64, operations: &[Timed], classes: &[CounterOp], order: &[u32]) -> bool {
+    let mut sum = i128::from(initial);
+    keeps_to_time(operations, order)
+        && order.iter().all(|&number| {
+            let (by, answer) = match classes[operations[number as usize].class as usize] {
+                CounterOp::Add(by, answer) => (by, answer),
+                CounterOp::Read(answer) => (0, Some(answer)),
+            };
+            sum += i128::from(by);
+            answer.is_none_or(|it| i128::from(it) == sum)
+        })
 }
 
 /// Looks for an answer that is out of bounds.
@@ -72,7 +102,8 @@ fn out_of_bounds(
         let own = by(it);
         let least = initial + (ended_up[ended] + own.max(0)) + began_down[began];
         let most = initial + began_up[began] + (ended_down[ended] + own.min(0));
-        // What must be shown beside: the fewest that were surely added, or taken away.
+        // What must be shown beside: all that may have led there, and the fewest of those that surely led
+        // away from there.
         let (why, sign) = if i128::from(answer) > most {
             (format!("by then at most {most} can have been reached"), -1)
         } else if i128::from(answer) < least {
@@ -86,7 +117,11 @@ fn out_of_bounds(
             (other.ret < it.invoke || std::ptr::eq(other, it)) && by(other) * sign > 0
         });
         surely.sort_by_key(|&other| -by(&operations[other as usize]).abs());
-        let (mut reached, mut involved) = (initial, vec![number as u32]);
+        let began = (0..began as u32).filter(|&other| by(&operations[other as usize]) * sign < 0);
+        let mut involved: Vec<u32> = began.collect();
+        let led = involved.iter().map(|&it| by(&operations[it as usize]));
+        let mut reached = initial + led.sum::<i128>();
+        involved.push(number as u32);
         for other in surely {
             if (reached - i128::from(answer)) * sign > 0 {
                 break;

@@ -11,13 +11,12 @@ use serde_json::Value;
 
 use super::{Contradiction, Gaps, Outcome, Structured, keeps_to_time};
 use crate::linear::budget::Meter;
-use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::model::sequence::{self, LogOp};
 
 impl Structured for sequence::Log {
-    fn decide(&self, object: &Object<LogOp>, _: &mut Meter<'_>) -> Outcome {
-        let mut log = Log::new(&object.operations, &object.classes);
+    fn decide(&self, operations: &[Timed], classes: &[LogOp], _: &mut Meter<'_>) -> Outcome {
+        let mut log = Log::new(operations, classes);
         let decided = log
             .stand()
             .and_then(|()| log.fill())

@@ -2,31 +2,33 @@
 //!
 //! Only two things are ever claimed. *Valid*: the order found was replayed on the object, in one pass.
 //! *Invalid*: a handful of operations that contradict each other by themselves, whatever the others
-//! did; the second engine confirms it. All else is left to the search: what was put twice, or operations of
+//! did, or a proof that no order is legal; what is shown is confirmed by the second engine. All else is left to the search: what was put twice, or operations of
 //! unknown outcome that would have to be given a part.
 //!
 //! Between two neighbouring ends of operations (invocations, returns) nothing is bound in time: such a
 //! *gap* is a moment, and an operation takes effect in one of the gaps from its first to its last.
 
+mod climb;
 mod counter;
 mod fifo;
 mod levels;
 mod log;
+mod members;
 mod queues;
 mod set;
 mod stack;
+mod sums;
 mod text;
 
 use super::budget::Meter;
-use super::object::Object;
 use super::space::Timed;
 use crate::model::Specification;
 use crate::model::register::NEVER;
 
 /// A specification whose objects can be decided by their structure.
 pub(crate) trait Structured: Specification {
-    /// Decides an object, if its structure does.
-    fn decide(&self, object: &Object<Self::Op>, meter: &mut Meter<'_>) -> Outcome;
+    /// Decides the operations of an object, which are sorted by invocation, if its structure does.
+    fn decide(&self, operations: &[Timed], classes: &[Self::Op], meter: &mut Meter<'_>) -> Outcome;
 
     /// What an operation says of that which a contradiction is about.
     fn narrow(&self, op: &Self::Op, _about: &[String]) -> Self::Op {
@@ -41,6 +43,8 @@ pub(crate) enum Outcome {
     Valid(Vec<u32>),
     /// It is not legal.
     Invalid(Contradiction),
+    /// It is not legal, and what shows it is to be looked for where these operations end.
+    Illegal(Vec<u32>),
     /// It takes a search.
     Undecided,
 }

@@ -23,7 +23,6 @@ use serde_json::Value;
 
 use super::{Gaps, NO_GAP, Outcome, Structured, Taboo, fifo, keeps_to_time, least, stack};
 use crate::linear::budget::Meter;
-use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::model::sequence::{Discipline, Queue, QueueOp, Taken, precedes};
 
@@ -53,8 +52,8 @@ impl Element<'_> {
 const LOOKS_MAX: usize = 2_000_000;
 
 impl Structured for Queue {
-    fn decide(&self, object: &Object<QueueOp>, _: &mut Meter<'_>) -> Outcome {
-        check(self.0, &object.operations, &object.classes)
+    fn decide(&self, operations: &[Timed], classes: &[QueueOp], _: &mut Meter<'_>) -> Outcome {
+        check(self.0, operations, classes)
     }
 }
 

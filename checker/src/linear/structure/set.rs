@@ -1,4 +1,4 @@
-//! Sets that nothing is removed from: decided in time linear in what the reads hold, but for sorting.
+//! Sets that nothing is removed from (else [`members`](super::members) has a go): decided in time linear in what the reads hold, but for sorting.
 //!
 //! # Why it is exact
 //!
@@ -17,9 +17,8 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured};
+use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured, members};
 use crate::linear::budget::Meter;
-use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::model::aggregate::{Set, SetOp};
 
@@ -65,10 +64,9 @@ struct Member<'a> {
 }
 
 impl Structured for Set {
-    fn decide(&self, object: &Object<SetOp>, _: &mut Meter<'_>) -> Outcome {
-        let (operations, classes) = (&object.operations, &object.classes);
+    fn decide(&self, operations: &[Timed], classes: &[SetOp], meter: &mut Meter<'_>) -> Outcome {
         if classes.iter().any(|it| matches!(it, SetOp::Remove(..))) {
-            return Outcome::Undecided;
+            return members::decide(operations, classes, meter);
         }
         let gaps = Gaps::new(operations);
         let decided = Members::new(operations, classes, &gaps).and_then(|mut members| {
@@ -417,7 +415,7 @@ impl<'a> Members<'a> {
 }
 
 /// Whether the order keeps to time, and the set allows it.
-fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
+pub(super) fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
     let mut members: hashbrown::HashSet<&str, FixedState> = hashbrown::HashSet::default();
     super::keeps_to_time(operations, order)
         && order.iter().all(
@@ -432,7 +430,10 @@ fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
                         && read.iter().all(|it| members.contains(it.as_str()))
                         && read.windows(2).all(|pair| pair[0] != pair[1])
                 }
-                SetOp::Remove(..) => false,
+                SetOp::Remove(text, changed) => {
+                    let did = members.remove(text.as_str());
+                    changed.is_none_or(|it| it == did)
+                }
             },
         )
 }

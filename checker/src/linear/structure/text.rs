@@ -11,15 +11,14 @@ use hashbrown::HashMap;
 
 use super::{Contradiction, Outcome, Structured, keeps_to_time};
 use crate::linear::budget::Meter;
-use crate::linear::object::Object;
 use crate::linear::space::Timed;
 use crate::linear::zones;
 use crate::model::kv::{Kv, Op};
 use crate::model::register::{Action, Operation};
 
 impl Structured for Kv {
-    fn decide(&self, object: &Object<Op>, meter: &mut Meter<'_>) -> Outcome {
-        let mut strings = Strings::new(&object.operations, &object.classes);
+    fn decide(&self, operations: &[Timed], classes: &[Op], meter: &mut Meter<'_>) -> Outcome {
+        let mut strings = Strings::new(operations, classes);
         let registers = match strings.registers() {
             Ok(registers) => registers,
             Err(outcome) => return outcome,

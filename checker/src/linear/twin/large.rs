@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use super::objects::ones;
+use super::objects::{amounts, comings_and_goings, ones};
 use super::seed;
 use crate::history::generate::{Object, Recipe, generate};
 use crate::history::{History, Op, Type};
@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 fn both_decided(
     model: Model,
     draw: impl Fn(&mut StdRng) -> Vec<Op>,
-    spoil: impl Fn(&mut [Op], &mut StdRng),
+    spoil: impl Fn(&mut Vec<Op>, &mut StdRng),
 ) {
     let mut rng = StdRng::seed_from_u64(seed());
     for _ in 0..3 {
@@ -76,5 +76,33 @@ fn counters_of_ones_are_decided_with_many_of_unknown_outcome() {
         // No less than what surely was added, but less than what others saw before.
         let read = late_answer(ops, rng, "read");
         read.value = json!(read.value.as_i64().unwrap_or_default() - 30);
+    });
+}
+
+#[test]
+fn counters_of_several_amounts_are_decided_with_many_of_unknown_outcome() {
+    for (clients, reads) in [(10, 0.5), (20, 0.3)] {
+        let draw = |rng: &mut StdRng| amounts(rng, clients, 4000, 0.05, reads, 5);
+        both_decided(Model::Counter, draw, |ops, rng| {
+            let read = late_answer(ops, rng, "read");
+            read.value = json!(read.value.as_i64().unwrap_or_default() - 150);
+        });
+    }
+}
+
+#[test]
+fn sets_whose_members_come_and_go_are_decided() {
+    let draw = |rng: &mut StdRng| comings_and_goings(rng, 20, 4000, 0.05);
+    both_decided(Model::Set, draw, |ops, rng| {
+        // Nobody but this process has to do with this member.
+        let at = rng.random_range(0..ops.len() - 3);
+        let mine = |type_, f, value| Op::new(1_000_000, type_, f, value);
+        let own = [
+            mine(Type::Invoke, "add", json!("mine")),
+            mine(Type::Ok, "add", json!("mine")),
+            mine(Type::Invoke, "contains", json!("mine")),
+            mine(Type::Ok, "contains", json!(false)),
+        ];
+        ops.splice(at..at, own);
     });
 }

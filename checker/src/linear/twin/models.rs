@@ -4,7 +4,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
-use super::objects::{counter_of_ones, lease, owned_lock, recorded, registers, set_of_answers};
+use super::objects::{
+    counter_of_amounts, counter_of_ones, lease, owned_lock, recorded, registers, set_of_answers,
+};
 use super::{linearizable, purse, rounds, seed, the_rest_could_not_help};
 use crate::history::generate::Object as Drawn;
 use crate::history::{History, Op, Type};
@@ -71,7 +73,7 @@ fn structure_agrees<M: Structured>(
     let (purse, mut found, mut contradicted, mut undecided) = (purse(), 0, 0, 0);
     let illegal = engines_agree(model, draw, |object, legal, history| {
         let (timed, classes) = (&object.operations, &object.classes);
-        match model.decide(object, &mut Meter::new(&purse, u64::MAX)) {
+        match model.decide(timed, classes, &mut Meter::new(&purse, u64::MAX)) {
             Outcome::Valid(order) => {
                 let mut space = Numbered::new(model, classes.as_slice());
                 let replayed = certificate::replay(&mut space, timed, &order);
@@ -97,6 +99,10 @@ fn structure_agrees<M: Structured>(
                     "{operations:?}, about {about:?}, of {}",
                     told(history)
                 );
+                contradicted += 1;
+            }
+            Outcome::Illegal(involved) => {
+                assert!(!legal && !involved.is_empty(), "{}", told(history));
                 contradicted += 1;
             }
             Outcome::Undecided => undecided += 1,
@@ -173,7 +179,16 @@ fn strings_agree_with_the_twin() {
 fn sets_agree_with_the_twin() {
     structured(&aggregate::Set, Drawn::Set);
     println!("with answers:");
-    has_bite(structure_agrees(&aggregate::Set, set_of_answers), [20; 3]);
+    let draw = |rng: &mut StdRng, unknown| set_of_answers(rng, unknown, true);
+    has_bite(structure_agrees(&aggregate::Set, draw), [20; 3]);
+}
+
+#[test]
+fn sets_that_nobody_reads_whole_are_always_decided() {
+    let draw = |rng: &mut StdRng, unknown| set_of_answers(rng, unknown, false);
+    let counts = structure_agrees(&aggregate::Set, draw);
+    assert_eq!(counts[3], 0, "some were left undecided");
+    has_bite(counts, [20; 3]);
 }
 
 #[test]
@@ -186,6 +201,12 @@ fn counters_agree_with_the_twin() {
     let model = aggregate::Counter { initial: 0 };
     let draw = |rng: &mut StdRng, unknown| recorded(rng, Drawn::Counter, unknown);
     has_bite(structure_agrees(&model, draw), [20, 2, 80]);
+}
+
+#[test]
+fn counters_of_several_amounts_agree_with_the_twin() {
+    let model = aggregate::Counter { initial: 0 };
+    has_bite(structure_agrees(&model, counter_of_amounts), [10, 2, 10]);
 }
 
 #[test]

@@ -106,16 +106,16 @@ fn record_many(
 }
 
 /// A small set whose operations tell all that they can.
-pub(super) fn set_of_answers(rng: &mut StdRng, unknown: f64) -> History {
-    let removes = rng.random_bool(0.2);
+pub(super) fn set_of_answers(rng: &mut StdRng, unknown: f64, is_read: bool) -> History {
+    let removes = !is_read || rng.random_bool(0.4);
     let mut members = BTreeSet::<u64>::new();
     let invoke = |rng: &mut StdRng, _| {
         let member = Value::from(rng.random_range(0..4));
         match rng.random_range(0..10) {
             0..4 => ("add", member),
             4 if removes => ("remove", member),
-            4..7 => ("contains", member),
-            _ => ("read", Value::Null),
+            7.. if is_read => ("read", Value::Null),
+            _ => ("contains", member),
         }
     };
     let effect = |rng: &mut StdRng, op: &Op, _| {
@@ -148,6 +148,61 @@ pub(super) fn set_of_answers(rng: &mut StdRng, unknown: f64) -> History {
     ops.into_iter().collect()
 }
 
+/// A set that each member is added to once and removed from once at most, and nobody reads whole.
+pub(super) fn comings_and_goings(
+    rng: &mut StdRng,
+    clients: u32,
+    operations: usize,
+    unknown: f64,
+) -> Vec<Op> {
+    let (mut members, mut fresh) = (BTreeSet::<u64>::new(), 0);
+    let mut removable = Vec::new();
+    let invoke = |rng: &mut StdRng, _| {
+        let recent = rng.random_range(0..=fresh) / 2 + fresh / 2;
+        match rng.random_range(0..3) {
+            0 => {
+                fresh += 1;
+                removable.push(fresh);
+                ("add", fresh.into())
+            }
+            1 if removable.len() > 20 => {
+                let at = rng.random_range(0..removable.len());
+                ("remove", removable.swap_remove(at).into())
+            }
+            _ => ("contains", recent.into()),
+        }
+    };
+    let effect = |_: &mut StdRng, op: &Op, _| {
+        let member = op.value.as_u64().unwrap_or_default();
+        Some(match op.f.as_str() {
+            "add" => members.insert(member).into(),
+            "remove" => members.remove(&member).into(),
+            _ => members.contains(&member).into(),
+        })
+    };
+    record_many(rng, clients, operations, unknown, invoke, effect)
+}
+
+/// A small counter to which several amounts are added, and then one answer changed a little.
+pub(super) fn counter_of_amounts(rng: &mut StdRng, unknown: f64) -> History {
+    let (clients, operations) = (rng.random_range(1..7), rng.random_range(2..11));
+    let least = [1, 2][rng.random_range(0..2)];
+    let mut ops = amounts(rng, clients, operations, unknown, 0.5, 4);
+    for op in &mut ops {
+        // Sums of two only, where one apart is never reached.
+        if let (2, Some(value)) = (least, op.value.as_i64()) {
+            op.value = (value * 2).into();
+        }
+    }
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let at = ends[rng.random_range(0..ends.len())];
+        let answer = ops[at].value.as_i64().unwrap_or_default();
+        ops[at].value = (answer + rng.random_range(-3..4)).into();
+    }
+    ops.into_iter().collect()
+}
+
 /// A small counter to which ones are added, and then one answer changed.
 pub(super) fn counter_of_ones(rng: &mut StdRng, unknown: f64) -> History {
     let (clients, operations) = (rng.random_range(1..6), rng.random_range(2..11));
@@ -166,6 +221,30 @@ pub(super) fn ones(rng: &mut StdRng, clients: u32, operations: usize, unknown: f
     let invoke = |rng: &mut StdRng, _| (["inc", "read"][rng.random_range(0..2)], Value::Null);
     let effect = |_: &mut StdRng, op: &Op, _| {
         sum += i32::from(op.f == "inc");
+        Some(Value::from(sum))
+    };
+    record_many(rng, clients, operations, unknown, invoke, effect)
+}
+
+/// A counter to which several amounts are added, by clients that are not told the sum.
+pub(super) fn amounts(
+    rng: &mut StdRng,
+    clients: u32,
+    operations: usize,
+    unknown: f64,
+    reads: f64,
+    most: i64,
+) -> Vec<Op> {
+    let mut sum = 0;
+    let invoke = |rng: &mut StdRng, _| {
+        if rng.random_bool(reads) {
+            ("read", Value::Null)
+        } else {
+            ("add", json!(rng.random_range(1..=most)))
+        }
+    };
+    let effect = |_: &mut StdRng, op: &Op, _| {
+        sum += op.value.as_i64().unwrap_or_default();
         Some(Value::from(sum))
     };
     record_many(rng, clients, operations, unknown, invoke, effect)
