@@ -5,12 +5,20 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use super::columns::History;
-use super::error::ReadError;
+use super::error::{Clock, ReadError};
 use super::op::{Op, Process, Type};
 
 /// Reads a whole history. With `independent`, each value is a tuple of key and value.
 pub fn read(text: &[u8], independent: bool) -> Result<History, ReadError> {
-    let mut parser = Parser { text, at: 0 };
+    read_until(text, independent, Clock::default())
+}
+
+pub(super) fn read_until(
+    text: &[u8],
+    independent: bool,
+    clock: Clock,
+) -> Result<History, ReadError> {
+    let mut parser = Parser { text, at: 0, clock };
     let mut history = History::new();
     while parser.skip_blanks()? {
         let from = parser.at;
@@ -41,7 +49,8 @@ pub fn read(text: &[u8], independent: bool) -> Result<History, ReadError> {
 
 /// One EDN value, the whole text.
 pub(super) fn value(text: &[u8]) -> Option<Value> {
-    let mut parser = Parser { text, at: 0 };
+    let clock = Clock::default();
+    let mut parser = Parser { text, at: 0, clock };
     parser.skip_blanks().ok()?.then_some(())?;
     let form = parser.form(0).ok()?;
     (!parser.skip_blanks().ok()?).then_some(form)
@@ -122,6 +131,7 @@ fn op(map: &mut Map<String, Value>, row: u64) -> Result<Op, (&'static str, Strin
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
+    clock: Clock,
 }
 
 impl Parser<'_> {
@@ -165,6 +175,7 @@ impl Parser<'_> {
 
     fn form(&mut self, depth: u32) -> Result<Value, ReadError> {
         const DEPTH_MAX: u32 = 128;
+        self.clock.tick()?;
         if depth > DEPTH_MAX {
             return Err(self.wrong_here("fewer nested forms"));
         }

@@ -1,5 +1,8 @@
 //! What can be wrong with a recording, said with its place.
 
+use std::io;
+use std::time::Instant;
+
 use super::op::Process;
 
 /// A recording that could not be read.
@@ -19,7 +22,42 @@ pub enum ReadError {
     },
     /// The bytes could not be had.
     #[error("reading the history: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
+    /// The deadline passed.
+    #[error("the time budget ended while the history was read")]
+    OutOfTime,
+}
+
+/// When to stop reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    pub(super) deadline: Option<Instant>,
+    ticks: u32,
+}
+
+impl Clock {
+    pub(super) fn until(deadline: Option<Instant>) -> Self {
+        Clock { deadline, ticks: 0 }
+    }
+
+    /// Whether there is time left.
+    pub(super) fn look(&self) -> Result<(), ReadError> {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(ReadError::OutOfTime),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks once in so many forms or lines.
+    pub(super) fn tick(&mut self) -> Result<(), ReadError> {
+        const LOOK_EVERY: u32 = 1 << 12;
+        self.ticks += 1;
+        if self.ticks == LOOK_EVERY {
+            self.ticks = 0;
+            self.look()?;
+        }
+        Ok(())
+    }
 }
 
 /// A recording that can be read and makes no sense.

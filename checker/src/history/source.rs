@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use super::columns::History;
-use super::error::ReadError;
+use super::error::{Clock, ReadError};
 use super::op::{Process, Type};
 use super::{edn, jsonl, text};
 
@@ -56,10 +57,41 @@ pub struct ReadOptions {
     /// Whether values are Jepsen's independent tuples `[key value]`; none: told by the ops, which
     /// is noted. EDN and text only.
     pub independent: Option<bool>,
+    /// When to give up; none: never.
+    pub deadline: Option<Instant>,
+}
+
+/// Bytes that can be had until a deadline.
+struct Until<R> {
+    input: R,
+    clock: Clock,
+}
+
+impl<R: Read> Read for Until<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let late = |late| io::Error::new(io::ErrorKind::TimedOut, late);
+        self.clock.look().map_err(late)?;
+        self.input.read(buffer)
+    }
 }
 
 /// Reads a history, unpacking gzip and zstd.
 pub fn read(input: impl Read, options: ReadOptions) -> Result<History, ReadError> {
+    let clock = Clock::until(options.deadline);
+    unpack(Until { input, clock }, options).map_err(|error| match error {
+        // The deadline, as it comes through readers of bytes.
+        ReadError::Io(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ReadError>) =>
+        {
+            ReadError::OutOfTime
+        }
+        other => other,
+    })
+}
+
+fn unpack(input: impl Read, options: ReadOptions) -> Result<History, ReadError> {
     const BUFFER_BYTES: usize = 1 << 18;
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
     let start = input.fill_buf()?;
@@ -84,9 +116,10 @@ fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadE
     }
     let mut whole = Vec::new();
     input.read_to_end(&mut whole)?;
+    let clock = Clock::until(options.deadline);
     let read = |independent| match format {
-        Format::Edn => edn::read(&whole, independent),
-        _ => text::read(&whole, independent),
+        Format::Edn => edn::read_until(&whole, independent, clock),
+        _ => text::read_until(&whole, independent, clock),
     };
     let history = read(options.independent.unwrap_or(false))?;
     if options.independent.is_some() || !looks_independent(&history) {
@@ -154,5 +187,26 @@ pub fn write(history: &History, output: impl Write, format: Format) -> io::Resul
             io::ErrorKind::Unsupported,
             "histories are written as JSONL or EDN, not as text",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reader_gives_up_at_the_deadline_when_all_bytes_are_there() {
+        let clock = || Clock::until(Some(Instant::now()));
+        let edn = "{:process 0, :type :invoke, :f :read}\n".repeat(5000);
+        let lines = "0 :invoke :read nil\n".repeat(5000);
+        let late = |read: Result<History, ReadError>| matches!(read, Err(ReadError::OutOfTime));
+        assert!(late(edn::read_until(edn.as_bytes(), false, clock())));
+        assert!(late(text::read_until(lines.as_bytes(), false, clock())));
+        let deadline = Some(Instant::now());
+        let options = ReadOptions {
+            deadline,
+            ..ReadOptions::default()
+        };
+        assert!(late(read("{}".as_bytes(), options)));
     }
 }

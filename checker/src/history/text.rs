@@ -10,14 +10,23 @@ use serde_json::Value;
 
 use super::columns::History;
 use super::edn;
-use super::error::ReadError;
+use super::error::{Clock, ReadError};
 use super::op::{Op, Process, Type};
 
 /// Reads a whole history. With `independent`, each value is a tuple of key and value.
 pub fn read(text: &[u8], independent: bool) -> Result<History, ReadError> {
+    read_until(text, independent, Clock::default())
+}
+
+pub(super) fn read_until(
+    text: &[u8],
+    independent: bool,
+    mut clock: Clock,
+) -> Result<History, ReadError> {
     let mut history = History::new();
     let mut skipped = 0u64;
     for line in text.split(|&byte| byte == b'\n') {
+        clock.tick()?;
         let Ok(line) = std::str::from_utf8(line) else {
             skipped += 1;
             continue;

@@ -1,7 +1,6 @@
 //! `ordeal check`: decides whether a recorded history is consistent, whoever recorded it.
 
-use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -97,7 +96,7 @@ impl Check {
         let deadline = started.checked_add(self.budget.time);
         let mut report = match read(&self.history, self.reading, deadline, context) {
             Ok(history) => self.check(&history, started),
-            Err(error) if error.is::<OutOfTime>() => {
+            Err(error) if matches!(error.downcast_ref(), Some(ReadError::OutOfTime)) => {
                 Report::unknown(self.model.name(), error.to_string())
             }
             Err(error) => return Err(error),
@@ -134,36 +133,6 @@ impl Check {
     }
 }
 
-/// The deadline passed before the whole history was read.
-#[derive(Debug)]
-struct OutOfTime;
-
-impl fmt::Display for OutOfTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the time budget ended while the history was read")
-    }
-}
-
-impl std::error::Error for OutOfTime {}
-
-/// Bytes that can be had until a deadline.
-struct Until<R> {
-    input: R,
-    deadline: Option<Instant>,
-}
-
-impl<R: Read> Read for Until<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, OutOfTime));
-        }
-        self.input.read(buffer)
-    }
-}
-
 /// Reads a history; a run's folder or name stands for its history.
 pub(super) fn read(
     path: &Path,
@@ -180,16 +149,11 @@ pub(super) fn read(
     let options = ReadOptions {
         format,
         independent: how.independent,
+        deadline,
     };
     let progress = progress(format!("reading {}", path.display()));
-    let history = open(&path, &progress, options, deadline).map_err(|error| match error {
-        ReadError::Io(error)
-            if error
-                .get_ref()
-                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<OutOfTime>) =>
-        {
-            OutOfTime.into()
-        }
+    let history = open(&path, &progress, options).map_err(|error| match error {
+        late @ ReadError::OutOfTime => late.into(),
         ReadError::Syntax { .. } => UsageError(format!("{}: {error}", path.display())).into(),
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let expected = "expected a history, a run's folder, or the name of a run in the store";
@@ -214,23 +178,16 @@ pub(super) fn read(
 }
 
 /// Reads a file, telling how far it has come.
-fn open(
-    path: &Path,
-    progress: &ProgressBar,
-    options: ReadOptions,
-    deadline: Option<Instant>,
-) -> Result<History, ReadError> {
+fn open(path: &Path, progress: &ProgressBar, options: ReadOptions) -> Result<History, ReadError> {
     if path == Path::new("-") {
-        let input = io::stdin().lock();
-        return history::read(Until { input, deadline }, options);
+        return history::read(io::stdin().lock(), options);
     }
     let file = std::fs::File::open(path)?;
     progress.set_length(file.metadata()?.len());
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {elapsed}") {
         progress.set_style(style);
     }
-    let input = progress.wrap_read(file);
-    history::read(Until { input, deadline }, options)
+    history::read(progress.wrap_read(file), options)
 }
 
 fn find(path: &Path, context: &Context) -> PathBuf {
