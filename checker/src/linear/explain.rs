@@ -75,9 +75,12 @@ pub(crate) fn explain(
     let (earlier, shown) = lines.split_at(lines.len().saturating_sub(TOLD_MAX));
     if !earlier.is_empty() {
         let more: usize = earlier.iter().map(|line| line.times).sum();
-        words.push(format!(
-            "… {more} earlier ones: the budget ended before they could be left out"
-        ));
+        words.push(match culprits {
+            Culprits::Alone(_) => format!("… and {more} earlier ones, which are needed too"),
+            Culprits::Involved(_) => {
+                format!("… {more} earlier ones: the budget ended before they could be left out")
+            }
+        });
     }
     words.extend(shown.iter().map(Line::sentence));
     if let Culprits::Alone(contradiction) = culprits {
@@ -361,6 +364,15 @@ mod tests {
                 "process 0: add 1, 4 times, from op 0 to op 7",
                 "process 1: read → 3, from op 8 to op 9"
             ]
+        );
+        let words = told(
+            Model::Counter,
+            &(add.repeat(2) + "1 :invoke :read nil\n 1 :ok :read 9\n"),
+        );
+        assert_eq!(words[1], "process 0: add 1, 2 times, from op 0 to op 3");
+        assert!(
+            words[3].ends_with("at most 2 can have been reached."),
+            "{words:?}"
         );
         let begun = "2 :invoke :add 1\n";
         let ended = "2 :ok :add 1\n";
