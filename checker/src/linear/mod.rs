@@ -32,6 +32,7 @@ use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence}
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
+use object::Unsplit;
 use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
@@ -143,10 +144,14 @@ fn check_each<M: Specification>(
         Ok(None) => return out_of_time(options),
         Err(error) => return malformed(options, &error),
     };
-    let objects = match object::split(model, history, &calls, options.by_key, alive) {
-        Ok(Some(objects)) => objects,
-        Ok(None) => return out_of_time(options),
-        Err(error) => return misfit(options, &error),
+    let objects = match object::split(model, history, &calls, options.by_key, &purse) {
+        Ok(objects) => objects,
+        Err(Unsplit::Spent(Spent::Memory)) => {
+            let why = "the memory budget ended before the operations were decoded";
+            return Report::unknown(options.model.name(), why);
+        }
+        Err(Unsplit::Spent(_)) => return out_of_time(options),
+        Err(Unsplit::Misfit(error)) => return misfit(options, &error),
     };
     let decisions = rounds::decide(objects.len(), &purse, |number, steps| {
         let object = &objects[number];

@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde_json::Value;
 
+use super::budget::{Purse, Spent};
 use super::space::Timed;
 use crate::history::{Call, Calls, History, Outcome, ValueId};
 use crate::model::register::NEVER;
@@ -20,32 +21,47 @@ pub(crate) struct Object<Op> {
     pub(crate) classes: Vec<Op>,
 }
 
-/// The clock is looked at once in so many calls.
+/// The clock is looked at, and the memory weighed, once in so many calls and items of their answers.
 const LOOK_EVERY: usize = 1 << 13;
 
-/// Splits a history by key and decodes it; none when it is told to stop.
+/// Bytes of a decoded item of an answer, roughly: its own and its text's, in the class and its key.
+const ITEM_BYTES: usize = 2 * (size_of::<String>() + 32);
+
+/// Why a history could not be split.
+pub(crate) enum Unsplit {
+    /// It does not fit the model.
+    Misfit(String),
+    /// The budget ended.
+    Spent(Spent),
+}
+
+/// Splits a history by key and decodes it.
 pub(crate) fn split<M: Specification>(
     model: &M,
     history: &History,
     calls: &Calls,
     by_key: bool,
-    alive: impl Fn() -> bool,
-) -> Result<Option<Vec<Object<M::Op>>>, String> {
+    purse: &Purse,
+) -> Result<Vec<Object<M::Op>>, Unsplit> {
     let mut numbers: HashMap<ValueId, usize, FixedState> = HashMap::default();
     let mut objects: Vec<Object<M::Op>> = Vec::new();
     let mut classes: Vec<HashMap<M::Op, u32, FixedState>> = Vec::new();
-    for (number, call) in calls.iter().enumerate() {
-        if number.is_multiple_of(LOOK_EVERY) && !alive() {
-            return Ok(None);
-        }
+    let mut until_look = 0;
+    for call in calls.iter() {
         let row = call.invoke as usize;
         let observed = observe(history, *call);
+        let items = observed.answer.as_array().map_or(0, Vec::len);
+        until_look += 1 + items;
+        if until_look >= LOOK_EVERY {
+            until_look = 0;
+            purse.time_left().map_err(Unsplit::Spent)?;
+        }
         let decoded = model.decode(&observed).map_err(|expected| {
             let index = history.index(row);
-            format!(
+            Unsplit::Misfit(format!(
                 "op {index} (row {row}) is {:?}: expected {expected}",
                 observed.f
-            )
+            ))
         })?;
         let Some(op) = decoded else { continue };
         let key = if by_key {
@@ -63,7 +79,12 @@ pub(crate) fn split<M: Specification>(
             objects.len() - 1
         });
         let object = &mut objects[number];
+        let before = object.classes.len();
         let class = number_of(&mut classes[number], &mut object.classes, op);
+        if object.classes.len() > before {
+            let bytes = (items * ITEM_BYTES) as u64;
+            purse.take(bytes).map_err(Unsplit::Spent)?;
+        }
         let ret = if observed.outcome == Outcome::Info {
             NEVER
         } else {
@@ -75,7 +96,7 @@ pub(crate) fn split<M: Specification>(
             class,
         });
     }
-    Ok(Some(objects))
+    Ok(objects)
 }
 
 fn number_of<Op: Clone + Eq + Hash>(

@@ -26,13 +26,14 @@ fn engines_agree<M: Specification>(
     draw: impl Fn(&mut StdRng, f64) -> History,
     mut also: impl FnMut(&Object<M::Op>, bool, &History),
 ) -> usize {
-    let (mut rng, purse) = (StdRng::seed_from_u64(seed()), purse());
+    let mut rng = StdRng::seed_from_u64(seed());
     let mut illegal = 0;
     for round in 0..rounds(4000) {
+        let purse = purse();
         let history = draw(&mut rng, [0.0, 0.15, 0.4][round % 3]);
         let calls = history.calls().expect("it was recorded whole");
-        let objects = object::split(model, &history, &calls, true, || true);
-        for object in objects.unwrap_or_default().into_iter().flatten() {
+        let objects = object::split(model, &history, &calls, true, &purse);
+        for object in objects.into_iter().flatten() {
             let timed = &object.operations;
             let mut space = Numbered::new(model, object.classes.as_slice());
             let legal = linearizable(&mut space, timed);
