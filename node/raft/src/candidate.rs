@@ -38,6 +38,7 @@ impl Candidate {
                 );
             }
         }
+        core.campaigned = true;
         let deadline = core.draw_deadline();
         Candidate {
             stage,

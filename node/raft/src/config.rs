@@ -13,7 +13,7 @@ pub enum Priority {
     /// Campaigns when its election timeout has passed.
     #[default]
     Normal,
-    /// Waits longer than any normal node does, so it leads only when no normal node can.
+    /// At first waits longer than any normal node does, so it leads only when no normal node can.
     Low,
     /// Campaigns only when told to, by its caller or by a leader that hands over.
     Never,

@@ -40,6 +40,8 @@ pub(crate) struct Core {
     election_ticks_floor: u32,
     /// Until this tick the node keeps to the leader that it heard.
     pub(crate) sticky_until: u64,
+    /// Whether the node has campaigned since it last heard a leader, or led.
+    pub(crate) campaigned: bool,
     /// Bytes appended by this leader, or found by it, and not committed.
     pub(crate) uncommitted_bytes: usize,
     /// The number of this node's last question for a read index.
@@ -90,6 +92,7 @@ impl Core {
                 Some(_) => u64::from(config.election_ticks_min),
                 None => 0,
             },
+            campaigned: false,
             uncommitted_bytes: 0,
             effects: Ready::default(),
             config,
@@ -155,14 +158,15 @@ impl Core {
         self.writes.durable_term() == self.hard_state.term
     }
 
-    /// A new election timeout, from now.
+    /// A new election timeout, from now. A node of low priority lets the others go first, and once: it
+    /// may be the only one that can be elected, and be behind for ever while the others campaign in vain.
     pub(crate) fn draw_deadline(&mut self) -> u64 {
         let (min, max) = (
             self.config.election_ticks_min,
             self.config.election_ticks_max,
         );
         let ticks = self.rng.random_range(min..max);
-        let extra = if self.config.priority == Priority::Low {
+        let extra = if self.config.priority == Priority::Low && !self.campaigned {
             max - min
         } else {
             0
@@ -203,6 +207,7 @@ impl Core {
 
     /// The leader was heard.
     pub(crate) fn heard_leader(&mut self) {
+        self.campaigned = false;
         self.sticky_until = self.now + u64::from(self.config.election_ticks_min);
     }
 

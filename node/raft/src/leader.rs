@@ -38,6 +38,7 @@ pub(crate) struct Leader {
 impl Leader {
     pub(crate) fn new(core: &mut Core) -> Leader {
         core.uncommitted_bytes = core.log.size_bytes(core.commit, core.log.last_index());
+        core.campaigned = false;
         let mut leader = Leader {
             progress: BTreeMap::new(),
             noop: if core.bug(Bug::NoNoop) {

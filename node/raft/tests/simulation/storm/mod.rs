@@ -21,6 +21,9 @@ use setup::Setup;
 
 const STORM_US: u64 = 10_000_000;
 const CALM_US: u64 = 10_000_000;
+/// Without pre-votes luck decides: voters that cannot win raise the term, and one that can is told of it
+/// only when it is refused.
+const CALM_WITHOUT_PRE_VOTE_US: u64 = 40_000_000;
 
 /// A run from beginning to end. Panics when a law is broken.
 pub(crate) fn run(seed: u64, adjust: &dyn Fn(&mut Setup)) -> Cluster {
@@ -43,7 +46,12 @@ fn calm(cluster: &mut Cluster) {
         (host.paused_until_us, host.disk.full_until_us) = (0, 0);
         cluster.start(node);
     }
-    let end = cluster.now_us + CALM_US;
+    let calm_us = if cluster.setup.config.pre_vote {
+        CALM_US
+    } else {
+        CALM_WITHOUT_PRE_VOTE_US
+    };
+    let end = cluster.now_us + calm_us;
     let mut asked = None;
     while cluster.now_us < end {
         let until = cluster.now_us + 100_000;
