@@ -88,9 +88,8 @@ struct Come {
     added: SmallVec<[u32; 4]>,
 }
 
-/// A step that is to be made from a way, with what has begun at the horizon.
+/// A step that is to be made from a way.
 struct Step<'a> {
-    horizon: u32,
     begin: u32,
     before: u32,
     to: &'a Level,
@@ -186,9 +185,7 @@ impl Climb<'_> {
     ) {
         let all = self.levels;
         let begin = way.at.max(from.from);
-        let mut left = way.left.clone();
-        left.extend_from_slice(fresh);
-        left.sort_unstable_by_key(|&it| (all.last(it), it));
+        let left = all.with_begun(&way.left, fresh);
         if left.first().is_some_and(|&it| all.last(it) < begin) {
             return;
         }
@@ -215,17 +212,16 @@ impl Climb<'_> {
         if difference < 0 {
             return;
         }
+        let step = Step {
+            begin,
+            before,
+            to,
+            hurried,
+            left,
+            difference,
+        };
         for horizon in self.horizons(left, to) {
-            let step = Step {
-                horizon,
-                begin,
-                before,
-                to,
-                hurried,
-                left,
-                difference,
-            };
-            self.rise_before(&step, &way.used, next);
+            self.rise_before(horizon, &step, &way.used, next);
         }
     }
 
@@ -248,30 +244,23 @@ impl Climb<'_> {
     }
 
     /// The ways that add only what has begun by then.
-    fn rise_before(&self, step: &Step<'_>, used: &Used, next: &mut Vec<Way>) {
-        let Step {
-            horizon,
-            begin,
-            before,
-            to,
-            hurried,
-            left,
-            difference,
-        } = *step;
-        let all = self.levels;
+    fn rise_before(&self, horizon: u32, step: &Step<'_>, used: &Used, next: &mut Vec<Way>) {
+        let (all, to) = (self.levels, step.to);
         let unused = self.unused(used, horizon);
-        let begun: Left = left
+        let begun: Left = step
+            .left
             .iter()
             .copied()
             .filter(|&it| all.first(it) <= horizon)
             .collect();
-        self.divide(to, &begun, difference, |goes, rest| {
+        self.divide(to, &begun, step.difference, |goes, rest| {
             let chosen = begun
                 .iter()
                 .enumerate()
                 .filter(|&(at, _)| at < 64 && goes >> at & 1 == 1);
             let chosen: Left = chosen.map(|(_, &it)| it).collect();
-            let stay: Left = left
+            let stay: Left = step
+                .left
                 .iter()
                 .copied()
                 .filter(|it| !chosen.contains(it))
@@ -285,14 +274,17 @@ impl Climb<'_> {
                 &|rest| rest == 0,
                 &mut |fill, _| {
                     let mut added: SmallVec<[u32; 4]> =
-                        hurried.iter().chain(&chosen).copied().collect();
+                        step.hurried.iter().chain(&chosen).copied().collect();
                     let mut used = used.clone();
                     for ((amount, used), &count) in all.amounts.iter().zip(&mut used).zip(fill) {
                         added
                             .extend_from_slice(&amount.unknown[*used as usize..][..count as usize]);
                         *used += count;
                     }
-                    let at = added.iter().map(|&it| all.first(it)).fold(begin, u32::max);
+                    let at = added
+                        .iter()
+                        .map(|&it| all.first(it))
+                        .fold(step.begin, u32::max);
                     if at <= to.upto
                         && stay
                             .first()
@@ -302,7 +294,10 @@ impl Climb<'_> {
                             at,
                             used,
                             left: stay.clone(),
-                            come: Come { before, added },
+                            come: Come {
+                                before: step.before,
+                                added,
+                            },
                         });
                     }
                     fills -= 1;

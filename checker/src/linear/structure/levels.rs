@@ -178,6 +178,14 @@ impl<'a> Levels<'a> {
         adds.partition_point(|&it| self.first(it) <= upto)
     }
 
+    /// What is left over, with what has begun since.
+    pub(super) fn with_begun(&self, left: &Left, since: &[u32]) -> Left {
+        let mut left = left.clone();
+        left.extend_from_slice(since);
+        left.sort_unstable_by_key(|&it| (self.last(it), it));
+        left
+    }
+
     /// How many of each amount there are among some.
     pub(super) fn stocks(&self, adds: &[u32]) -> SmallVec<[Stock; 8]> {
         let mut stocks: SmallVec<[Stock; 8]> = self
@@ -245,15 +253,8 @@ impl<'a> Levels<'a> {
             entered = begun;
             let mut next: HashSet<(Left, i128), FixedState> = HashSet::default();
             for (left, used) in &sets {
-                if !self.step(
-                    from,
-                    to,
-                    (left, *used),
-                    fresh,
-                    &supply,
-                    &mut looks,
-                    &mut next,
-                ) {
+                let left = self.with_begun(left, fresh);
+                if !self.step(from, to, (left, *used), &supply, &mut looks, &mut next) {
                     return Ok(None);
                 }
             }
@@ -270,20 +271,15 @@ impl<'a> Levels<'a> {
     }
 
     /// All that can be left over after a step; false when these are too many.
-    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         from: &Level,
         to: &Level,
-        (left, used): (&Left, i128),
-        fresh: &[u32],
+        (left, used): (Left, i128),
         supply: &Sums,
         looks: &mut usize,
         next: &mut HashSet<(Left, i128), FixedState>,
     ) -> bool {
-        let mut left = left.clone();
-        left.extend_from_slice(fresh);
-        left.sort_unstable_by_key(|&it| (self.last(it), it));
         if left.first().is_some_and(|&it| self.last(it) < from.from) {
             return true;
         }

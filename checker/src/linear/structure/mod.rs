@@ -1,9 +1,9 @@
 //! What the structure of an object decides without a search, near-linear.
 //!
 //! Only two things are ever claimed. *Valid*: the order found was replayed on the object, in one pass.
-//! *Invalid*: a handful of operations that contradict each other by themselves, whatever the others
-//! did, or a proof that no order is legal; what is shown is confirmed by the second engine. All else is left to the search: what was put twice, or operations of
-//! unknown outcome that would have to be given a part.
+//! *Invalid*: a handful of operations that contradict each other by themselves, whatever the others did, or
+//! a proof that no order is legal; what is shown is confirmed by the second engine. All else is left to the
+//! search: what was put twice, or operations of unknown outcome that would have to be given a part.
 //!
 //! Between two neighbouring ends of operations (invocations, returns) nothing is bound in time: such a
 //! *gap* is a moment, and an operation takes effect in one of the gaps from its first to its last.

@@ -1,4 +1,5 @@
-//! Sets that nothing is removed from (else [`members`] has a go): decided in time linear in what the reads hold, but for sorting.
+//! Sets that nothing is removed from (else [`members`] has a go): decided in time linear in what the
+//! reads hold, but for sorting.
 //!
 //! # Why it is exact
 //!

@@ -83,6 +83,14 @@ impl Cluster {
         *pick(&mut self.rng, &nodes)
     }
 
+    /// A node that believes it leads, in half of the draws, or any.
+    fn often_the_leader(&mut self) -> NodeId {
+        let leader = self
+            .any_leader()
+            .filter(|_| self.rng.random_range(0..2) == 0);
+        leader.unwrap_or_else(|| self.any_node())
+    }
+
     /// A node that believes it leads.
     pub(crate) fn any_leader(&mut self) -> Option<NodeId> {
         let now = self.now_us;
@@ -138,10 +146,7 @@ impl Cluster {
 
     /// A process stands still for a while, and does not know.
     fn stop_one(&mut self) {
-        let leader = self
-            .any_leader()
-            .filter(|_| self.rng.random_range(0..2) == 0);
-        let node = leader.unwrap_or_else(|| self.any_node());
+        let node = self.often_the_leader();
         let length = self.rng.random_range(10_000..1_500_000);
         let until = self.now_us + length;
         self.hosts.get_mut(&node).expect("known").paused_until_us = until;
@@ -176,10 +181,7 @@ impl Cluster {
 
     /// A disk is full for a while: it takes no proposal, and what is to be written waits.
     fn fill_one(&mut self) {
-        let leader = self
-            .any_leader()
-            .filter(|_| self.rng.random_range(0..2) == 0);
-        let node = leader.unwrap_or_else(|| self.any_node());
+        let node = self.often_the_leader();
         let length = self.rng.random_range(10_000..2_000_000);
         let until = self.now_us + length;
         let host = self.hosts.get_mut(&node).expect("known");
