@@ -45,7 +45,8 @@ fn ops(line: &Line) -> Vec<(u64, Op)> {
 }
 
 fn history(lines: &[Line]) -> History {
-    let mut ops: Vec<(u64, Op)> = lines.iter().flat_map(ops).collect();
+    let linearizable = lines.iter().filter(|line| !line.stale);
+    let mut ops: Vec<(u64, Op)> = linearizable.flat_map(ops).collect();
     ops.sort_by_key(|(instant, _)| *instant);
     ops.into_iter().map(|(_, op)| op).collect()
 }

@@ -28,6 +28,8 @@ pub enum Bug {
     VoteAnyLog,
     /// The leader takes what a follower has for what matches.
     MatchOverReported,
+    /// An answer to whatever was sent before ends a probe.
+    StaleAckEndsProbe,
     /// Half the voters are taken for a majority.
     QuorumMiscounted,
     /// A learner counts towards a majority.
@@ -84,7 +86,7 @@ pub struct Bugs(u64);
 #[cfg(feature = "bugs")]
 impl Bugs {
     /// Every bug with its name and its number in the list of bug classes.
-    pub const ALL: [(Bug, &'static str, u8); 33] = [
+    pub const ALL: [(Bug, &'static str, u8); 34] = [
         (Bug::StaleReads, "stale-reads", 21),
         (Bug::VoteNotPersisted, "vote-not-persisted", 1),
         (Bug::AckBeforeFsync, "ack-before-fsync", 4),
@@ -95,6 +97,7 @@ impl Bugs {
         (Bug::CommitUnverified, "commit-unverified", 8),
         (Bug::VoteAnyLog, "vote-any-log", 11),
         (Bug::MatchOverReported, "match-over-reported", 13),
+        (Bug::StaleAckEndsProbe, "stale-ack-ends-probe", 13),
         (Bug::QuorumMiscounted, "quorum-miscounted", 14),
         (Bug::LearnerCounts, "learner-counts", 37),
         (Bug::OwnAppendCounts, "own-append-counts", 38),

@@ -178,6 +178,9 @@ impl Leader {
                 if matched > core.log.last_index() {
                     return Next::Stay;
                 }
+                if core.bug(Bug::StaleAckEndsProbe) {
+                    peer.ask_nothing();
+                }
                 let counts = matches!(body, Body::Accepted { .. });
                 if peer.accepted(matched, core.log.start().index, counts) {
                     return self.peer_advanced(core, from);

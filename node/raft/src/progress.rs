@@ -85,6 +85,9 @@ pub(crate) struct Progress {
     pub(crate) state: ReplicationState,
     /// In `Probe`: a probe is out. In `Snapshot`: always.
     waiting: bool,
+    /// In `Probe`: how far the probe reaches. What tells of less answers something older, and to send a
+    /// window upon each such answer would multiply what is on its way where messages overtake each other.
+    asked: Index,
     window: Window,
     /// The tick at which the peer was last heard.
     pub(crate) heard_at: u64,
@@ -103,6 +106,7 @@ impl Progress {
             next,
             state: ReplicationState::Probe,
             waiting: false,
+            asked: 0,
             window: Window::default(),
             heard_at: now,
             confirmed_round: 0,
@@ -132,7 +136,8 @@ impl Progress {
                 self.window.add(last, bytes);
             }
             ReplicationState::Replicate => {}
-            ReplicationState::Probe | ReplicationState::Snapshot => self.waiting = true,
+            ReplicationState::Probe => (self.waiting, self.asked) = (true, last),
+            ReplicationState::Snapshot => self.waiting = true,
         }
     }
 
@@ -147,11 +152,16 @@ impl Progress {
         self.next = self.next.max(self.matched + 1);
         match self.state {
             ReplicationState::Replicate => self.window.free_to(matched),
-            ReplicationState::Probe if matched < self.matched => {}
+            ReplicationState::Probe if matched < self.asked.max(self.matched) => {}
             ReplicationState::Snapshot if self.matched < log_start => {}
             ReplicationState::Probe | ReplicationState::Snapshot => self.replicate(),
         }
         news
+    }
+
+    /// Forgets how far the probe reaches.
+    pub(crate) fn ask_nothing(&mut self) {
+        self.asked = 0;
     }
 
     /// The peer refused the entry at `at`; `meeting` is where the logs may meet. A refusal of
@@ -174,6 +184,7 @@ impl Progress {
     pub(crate) fn probe(&mut self, next: Index) {
         self.state = ReplicationState::Probe;
         self.next = next.max(self.matched + 1);
+        self.asked = self.next - 1;
         self.waiting = false;
         self.window.clear();
     }

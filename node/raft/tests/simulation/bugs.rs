@@ -63,6 +63,13 @@ fn adjust(bug: Bug, setup: &mut Setup) {
             (mischief.wipe, mischief.readmit, mischief.change) = (60, 30, 0);
             (mischief.crash, mischief.partition) = (40, 20);
         }
+        Bug::StaleAckEndsProbe => {
+            // Many small messages on a network where they overtake each other.
+            (setup.config.batching, setup.config.pipelining) = (false, true);
+            setup.config.inflight_max = 64;
+            setup.config.inflight_max_bytes = 1 << 20;
+            mischief.weather = 40;
+        }
         _ => {}
     }
 }
@@ -122,7 +129,7 @@ fn every_bug_is_caught() {
 }
 
 /// A law, and a bug that breaks it.
-const SEEN: [(&str, Bug); 21] = [
+const SEEN: [(&str, Bug); 23] = [
     ("one vote", Bug::VoteErased),
     ("election safety", Bug::QuorumMiscounted),
     ("leader completeness", Bug::VoteAnyLog),
@@ -131,6 +138,7 @@ const SEEN: [(&str, Bug); 21] = [
     ("equal states", Bug::CommitUnverified),
     ("durable on a quorum", Bug::AckBeforeFsync),
     ("applied is committed", Bug::ApplyUncommitted),
+    ("stale reads are of the past", Bug::CommitUnverified),
     ("committed in order", Bug::ApplyUncommitted),
     ("refused is refused", Bug::RefusedYetProposed),
     ("one change at a time", Bug::ChangesOverlap),
@@ -147,6 +155,7 @@ const SEEN: [(&str, Bug); 21] = [
     ("terms grow", Bug::TermNotPersisted),
     ("commit grows", Bug::CommitGoesBack),
     ("progress", Bug::NeverRevived),
+    ("messages do not multiply", Bug::StaleAckEndsProbe),
 ];
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Operation {
     pub(crate) key: u8,
     pub(crate) action: Action,
     /// How it is read, when it is a read that writes no entry.
-    pub(crate) mode: Option<ReadMode>,
+    pub(crate) mode: Option<Mode>,
     /// What it is in the client's session, when it has one: it may be sent again.
     pub(crate) request: Option<Request>,
     /// The number of the latest attempt.
@@ -34,6 +34,22 @@ pub(crate) struct Operation {
     /// Where it stands in the record.
     pub(crate) recorded_at: usize,
 }
+
+/// How fresh a read that writes no entry must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As the core sees to.
+    Linearizable(ReadMode),
+    /// Whatever the node has applied: the core is not asked.
+    Stale,
+}
+
+/// The modes that a client may draw.
+const MODES: [Mode; 3] = [
+    Mode::Linearizable(ReadMode::Index),
+    Mode::Linearizable(ReadMode::Lease),
+    Mode::Stale,
+];
 
 /// How an operation ended, or has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +69,8 @@ pub(crate) struct Line {
     pub(crate) process: usize,
     pub(crate) key: u8,
     pub(crate) action: Action,
+    /// A read that promises no more than a state of the past.
+    pub(crate) stale: bool,
     pub(crate) outcome: Outcome,
     pub(crate) invoked: u64,
     pub(crate) ended: Option<u64>,
@@ -147,6 +165,7 @@ impl Cluster {
             process: clients.processes[client],
             key,
             action,
+            stale: mode == Some(Mode::Stale),
             outcome: Outcome::Unknown,
             invoked,
             ended: None,
@@ -277,11 +296,15 @@ impl Cluster {
         let Some(open) = self.clients.open(operation) else {
             return;
         };
-        if let Some(mode) = open.mode {
-            if let Err(refused) = self.process_mut(node).raft.read(operation, mode) {
-                self.client_refused(operation, &refused);
+        match open.mode {
+            Some(Mode::Stale) => return self.stale_read_served(node, operation),
+            Some(Mode::Linearizable(mode)) => {
+                if let Err(refused) = self.process_mut(node).raft.read(operation, mode) {
+                    self.client_refused(operation, &refused);
+                }
+                return;
             }
-            return;
+            None => {}
         }
         let command = open.command(attempt);
         let padding = self.rng.random_range(0..200);
@@ -319,6 +342,17 @@ impl Cluster {
         self.client_done(operation, answer);
     }
 
+    fn stale_read_served(&mut self, node: NodeId, operation: u64) {
+        let machine = &self.process(node).machine;
+        let open = self.clients.open(operation).expect("it was just asked");
+        let (client, key) = (open.client, open.key);
+        let value = machine.registers.get(&key).copied();
+        self.laws.shows(node, machine.applied, key, value);
+        self.clients.close(operation, Outcome::Ok(value));
+        self.clients.finished += 1;
+        self.act_again(client);
+    }
+
     pub(crate) fn client_refused(&mut self, operation: u64, refused: &Refused) {
         self.take_hint(refused);
         self.client_failed(operation);
@@ -337,6 +371,3 @@ impl Cluster {
         self.schedule(pause, Event::ClientActs { client });
     }
 }
-
-/// The ways to read that a client may draw.
-const MODES: [ReadMode; 2] = [ReadMode::Index, ReadMode::Lease];

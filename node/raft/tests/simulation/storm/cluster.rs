@@ -96,6 +96,7 @@ impl Cluster {
             order: self.order,
             event,
         }));
+        self.laws.awaits(self.events.len());
     }
 
     /// Runs until simulated time `until_us`.

@@ -235,10 +235,9 @@ impl Cluster {
             return;
         }
         let answer = process.machine.apply(entry);
-        let digest = process.machine.digest;
         let waiter = process.proposals.remove(&entry.index);
-        let raft = &self.hosts[&node].process.as_ref().expect("it runs").raft;
-        self.laws.applies(raft, entry, digest);
+        let process = self.hosts[&node].process.as_ref().expect("it runs");
+        self.laws.applies(&process.raft, entry, &process.machine);
         self.laws.carries_out(entry, answer.index);
         if let Payload::Configuration(configuration) = &entry.payload {
             self.readmit(node, configuration);

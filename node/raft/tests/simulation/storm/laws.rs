@@ -8,7 +8,10 @@ use raft::{
 };
 
 use super::disk::{Disk, Tape};
-use super::machine::{Command, Request, digest_entry};
+use super::machine::{Command, Machine, Request, digest_entry};
+
+/// More than a cluster ever has under way, unless answers beget more messages than they free.
+const EVENTS_MAX: usize = 3_000;
 
 #[derive(Debug)]
 struct Committed {
@@ -28,6 +31,8 @@ pub(crate) struct Laws {
     committed: Vec<Committed>,
     /// The digest of the state after each index.
     states: Vec<u64>,
+    /// What each register came to hold, and at which index.
+    values: HashMap<u8, Vec<(Index, u64)>>,
     /// Where each request of a session was carried out.
     requests: HashMap<Request, Index>,
     /// The attempts that were refused: they must never be applied.
@@ -79,6 +84,16 @@ impl Laws {
             "leader completeness",
             complete,
             "leader {id} of term {term} lacks entry {known}"
+        );
+    }
+
+    /// So much is to happen yet, most of it messages on their way.
+    pub(crate) fn awaits(&self, events: usize) {
+        law!(
+            self,
+            "messages do not multiply",
+            events < EVENTS_MAX,
+            "{events} are under way"
         );
     }
 
@@ -215,7 +230,8 @@ impl Laws {
         }
     }
 
-    pub(crate) fn applies(&mut self, raft: &Raft, entry: &Entry, digest: u64) {
+    /// A node has applied an entry, which left its state as `machine` is.
+    pub(crate) fn applies(&mut self, raft: &Raft, entry: &Entry, machine: &Machine) {
         law!(
             self,
             "applied is committed",
@@ -224,9 +240,10 @@ impl Laws {
         );
         let at = entry.index as usize - 1;
         if at == self.states.len() {
-            self.states.push(digest);
+            self.states.push(machine.digest);
+            self.remember(entry, machine);
         }
-        let same = self.states.get(at) == Some(&digest);
+        let same = self.states.get(at) == Some(&machine.digest);
         law!(
             self,
             "equal states",
@@ -243,6 +260,33 @@ impl Laws {
                 "{entry:?}"
             );
         }
+    }
+
+    fn remember(&mut self, entry: &Entry, machine: &Machine) {
+        let Payload::Command(bytes) = &entry.payload else {
+            return;
+        };
+        let key = Command::decode(bytes).key;
+        if let Some(&value) = machine.registers.get(&key) {
+            self.values
+                .entry(key)
+                .or_default()
+                .push((entry.index, value));
+        }
+    }
+
+    /// A node that has applied so much shows a register as it stands there, however old that is.
+    pub(crate) fn shows(&self, id: NodeId, applied: Index, key: u8, value: Option<u64>) {
+        let all = self.values.get(&key).map_or(&[][..], Vec::as_slice);
+        let past = all.partition_point(|(index, _)| *index <= applied);
+        let held = all[..past].last().map(|(_, value)| *value);
+        law!(
+            self,
+            "stale reads are of the past",
+            applied <= self.committed() && value == held,
+            "{id} shows {value:?} for {key} after {applied} of {} entries, where it was {held:?}",
+            self.committed()
+        );
     }
 
     /// A node has applied an entry whose command it says was carried out at `index`.
