@@ -176,39 +176,73 @@ pub(crate) async fn restart(common: &Common, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// A long load at a fixed rate: memory and disk must stay flat.
+/// A long load at a fixed rate: memory and disk must stay flat. Both rise until the next snapshot and fall
+/// with it, so what counts is their least and their most in each part of the time.
 pub(crate) async fn soak(common: &Common, rate: f64) -> Result<()> {
-    const SAMPLES: u32 = 10;
+    const PARTS: u32 = 10;
     let cluster = Cluster::start(&common.recipe(System::Ordeal))?;
-    let leader = cluster.leader().await?;
+    let through = [cluster.leader().await?];
     let plan = Plan {
         rate: Some(rate),
-        measured: Duration::from_secs_f64(common.seconds) / SAMPLES,
+        measured: Duration::from_secs_f64(common.seconds) / PARTS,
         ..common.plan(Operation::Put)
     };
-    for sample in 1..=SAMPLES {
-        let figure = figure(
+    for part in 1..=PARTS {
+        let mut used = [Span::default(); 3];
+        let load = figure(
             &cluster,
             System::Ordeal,
-            &[leader],
+            &through,
             OPEN_CLIENTS,
             "index",
             plan,
-        )
-        .await?;
-        let m = figure.measured;
-        let disk: Vec<u64> = (1..=3)
-            .map(|id| disk_usage(&cluster.data(id)) >> 20)
-            .collect();
+        );
+        let m = tokio::select! {
+            figure = load => figure?.measured,
+            () = watch(&cluster, &mut used) => unreachable!("it watches for ever"),
+        };
+        let each = used.map(|span| span.to_string()).join(", ");
         println!(
-            "{sample}/{SAMPLES}: {:.0} puts/s, p99 {:.2} ms{}; memory {:?} MiB, disk {disk:?} MiB",
+            "{part}/{PARTS}: {:.0} puts/s, p99 {:.2} ms{}; memory and disk in MiB: {each}",
             m.rate(),
             m.quantile_ms(0.99),
             m.refusals(),
-            cluster.memory().iter().map(|b| b >> 20).collect::<Vec<_>>(),
         );
     }
     Ok(())
+}
+
+/// The least and the most that a node used, in MiB.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    memory: Option<(u64, u64)>,
+    disk: Option<(u64, u64)>,
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (memory, disk) = (
+            self.memory.unwrap_or_default(),
+            self.disk.unwrap_or_default(),
+        );
+        write!(f, "{}-{} and {}-{}", memory.0, memory.1, disk.0, disk.1)
+    }
+}
+
+/// Looks every half second at what each node uses.
+async fn watch(cluster: &Cluster, used: &mut [Span; 3]) {
+    let widen = |span: &mut Option<(u64, u64)>, bytes: u64| {
+        let now = bytes >> 20;
+        let (least, most) = span.unwrap_or((now, now));
+        *span = Some((least.min(now), most.max(now)));
+    };
+    loop {
+        for (id, (span, memory)) in (1..).zip(used.iter_mut().zip(cluster.memory())) {
+            widen(&mut span.memory, memory);
+            widen(&mut span.disk, disk_usage(&cluster.data(id)));
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 fn disk_usage(dir: &Path) -> u64 {
