@@ -203,9 +203,10 @@ fn essence(mut report: Report) -> Report {
 
 #[test]
 fn verdicts_do_not_depend_on_threads_or_on_the_order_of_keys() {
+    // Long enough to be taken apart by several.
     let recipe = Recipe {
-        operations: 4000,
-        keys: 20,
+        operations: 70_000,
+        keys: 350,
         unknown: 0.05,
         values: Some(3),
         cas: 0.3,
@@ -243,6 +244,21 @@ fn verdicts_do_not_depend_on_threads_or_on_the_order_of_keys() {
         .collect();
     let renamed = check(&renamed, &with(2));
     assert_eq!((renamed.verdict, renamed.keys.len()), (Verdict::Invalid, 2));
+}
+
+#[test]
+fn what_a_register_holds_at_first_is_told_from_what_only_a_cas_names() {
+    let cas = |type_| Op::new(0, type_, "cas", json!(["a", "b"]));
+    let history: History = [cas(Type::Invoke), cas(Type::Ok)].into_iter().collect();
+    let from = |initial: &str| {
+        let options = Options {
+            initial: json!(initial),
+            ..Options::default()
+        };
+        check(&history, &options).verdict
+    };
+    assert_eq!(from("a"), Verdict::Valid);
+    assert_eq!(from("x"), Verdict::Invalid);
 }
 
 #[test]

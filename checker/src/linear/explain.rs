@@ -7,7 +7,7 @@ use super::budget::Purse;
 use super::rounds::Culprits;
 use super::shrink;
 use super::space::{Space, Timed};
-use crate::history::{Call, Calls, History, Op, Outcome, Process};
+use crate::history::{Calls, History, Op, Outcome, Process};
 use crate::model::register::NEVER;
 
 /// What is known of a violation.
@@ -202,8 +202,8 @@ impl Line<'_> {
 
 impl Told {
     fn new(history: &History, calls: &Calls, timed: &Timed) -> Self {
-        let at = calls.partition_point(|call| call.invoke < timed.invoke);
-        let call: Call = calls[at];
+        let call = calls.invoked_in(timed.invoke);
+        let call = call.expect("an operation is a call");
         let invoke = history.op(call.invoke as usize);
         let completion = call.completion();
         let outcome = call.outcome(history);

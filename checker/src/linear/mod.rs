@@ -5,6 +5,7 @@ mod budget;
 mod certificate;
 mod explain;
 mod frontier;
+mod keys;
 mod object;
 mod online;
 mod rounds;
@@ -20,19 +21,22 @@ mod zones;
 
 pub(crate) use online::Follow;
 pub use online::{Online, Violation};
+#[cfg(test)]
+pub(crate) use twin::seed;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::history::{Calls, History, HistoryError, ValueId};
-use crate::model::register::{Decoder, Operation, Registers};
+use crate::model::register::{Decoder, Operation};
 use crate::model::sequence::Discipline;
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
-use object::Unsplit;
+use keys::{Keys, Uncut};
 use rounds::{Culprits, Decision};
 use search::Answer;
 use space::{Numbered, RegisterSpace, Space, Timed};
@@ -79,32 +83,38 @@ fn check_registers(history: &History, options: &Options) -> Report {
         Ok(None) => return out_of_time(options),
         Err(error) => return malformed(options, &error),
     };
-    let registers = match Registers::of(history, &calls, options, alive) {
-        Ok(Some(registers)) => registers,
-        Ok(None) => return out_of_time(options),
-        Err(error) => return misfit(options, &error),
+    let decoder = Decoder::new(history, options.failed_cas_differs);
+    let initial = decoder.id(&options.initial);
+    let take = |call| decoder.decode(call);
+    let registers = match Keys::cut(history, &calls, options.by_key, &purse, take) {
+        Ok(registers) => registers,
+        Err(uncut) => return uncut.report(options),
     };
-    if purse.take(registers.memory_bytes()).is_err() {
-        return Report::unknown(
-            options.model.name(),
-            "the memory budget ended before the operations were sorted by key",
-        );
-    }
-    let initial = Decoder::new(history, false).id(history.values(), &options.initial);
-    let decisions = rounds::decide(registers.keys.len(), &purse, |number, steps| {
+    let decisions = rounds::decide(registers.ids().len(), &purse, |number, steps| {
         let operations = registers.of_key(number);
-        decide_register(history, operations, initial, options.certify, &purse, steps)
+        let mut copied = Meter::new(&purse, 0);
+        if let Cow::Owned(copy) = &operations {
+            copied.hold(size_of_val(&copy[..]) as u64)?;
+        }
+        decide_register(
+            history,
+            &operations,
+            initial,
+            options.certify,
+            &purse,
+            steps,
+        )
     });
     let whole = Whole {
         history,
         options,
         calls: &calls,
-        keys: &registers.keys,
+        keys: registers.ids(),
         purse: &purse,
         started,
     };
     whole.report(&decisions, |number, _| {
-        RegisterSpace::new(registers.of_key(number), initial)
+        RegisterSpace::new(&registers.of_key(number), initial)
     })
 }
 
@@ -146,12 +156,7 @@ fn check_each<M: Specification>(
     };
     let objects = match object::split(model, history, &calls, options.by_key, &purse) {
         Ok(objects) => objects,
-        Err(Unsplit::Spent(Spent::Memory)) => {
-            let why = "the memory budget ended before the operations were decoded";
-            return Report::unknown(options.model.name(), why);
-        }
-        Err(Unsplit::Spent(_)) => return out_of_time(options),
-        Err(Unsplit::Misfit(error)) => return misfit(options, &error),
+        Err(uncut) => return uncut.report(options),
     };
     let decisions = rounds::decide(objects.len(), &purse, |number, steps| {
         let object = &objects[number];
@@ -207,11 +212,17 @@ fn malformed(options: &Options, error: &HistoryError) -> Report {
     )
 }
 
-fn misfit(options: &Options, error: &str) -> Report {
-    Report::unknown(
-        options.model.name(),
-        format!("the history does not fit the model: {error}"),
-    )
+impl Uncut {
+    fn report(self, options: &Options) -> Report {
+        let why = match self {
+            Uncut::Misfit(error) => format!("the history does not fit the model: {error}"),
+            Uncut::Spent(Spent::Memory) => {
+                "the memory budget ended before the operations were decoded".into()
+            }
+            Uncut::Spent(_) => return out_of_time(options),
+        };
+        Report::unknown(options.model.name(), why)
+    }
 }
 
 /// What a report is made of, besides the decisions.

@@ -4,9 +4,11 @@ use std::hash::Hash;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use rayon::prelude::*;
 use serde_json::Value;
 
-use super::budget::{Purse, Spent};
+use super::budget::Purse;
+use super::keys::{Keys, Uncut};
 use super::space::Timed;
 use crate::history::{Call, Calls, History, Outcome, ValueId};
 use crate::model::register::NEVER;
@@ -27,63 +29,68 @@ const LOOK_EVERY: usize = 1 << 13;
 /// Bytes of a decoded item of an answer, roughly: its own and its text's, in the class and its key.
 const ITEM_BYTES: usize = 2 * (size_of::<String>() + 32);
 
-/// Why a history could not be split.
-pub(crate) enum Unsplit {
-    /// It does not fit the model.
-    Misfit(String),
-    /// The budget ended.
-    Spent(Spent),
-}
-
-/// Splits a history by key and decodes it.
+/// Cuts a history by key and decodes it, key by key.
 pub(crate) fn split<M: Specification>(
     model: &M,
     history: &History,
     calls: &Calls,
     by_key: bool,
     purse: &Purse,
-) -> Result<Vec<Object<M::Op>>, Unsplit> {
-    let mut numbers: HashMap<ValueId, usize, FixedState> = HashMap::default();
-    let mut objects: Vec<Object<M::Op>> = Vec::new();
-    let mut classes: Vec<HashMap<M::Op, u32, FixedState>> = Vec::new();
+) -> Result<Vec<Object<M::Op>>, Uncut> {
+    let keys = Keys::cut(history, calls, by_key, purse, |call| Ok(Some(call)))?;
+    let numbers = 0..keys.ids().len();
+    let object = |number: usize| {
+        let calls = keys.of_key(number);
+        decode(model, history, keys.ids()[number], &calls, purse)
+    };
+    let objects: Vec<Result<Object<M::Op>, Uncut>> = if numbers.len() == 1 {
+        numbers.map(object).collect()
+    } else {
+        numbers.into_par_iter().map(object).collect()
+    };
+    // Of a key that nothing is known of there is no object.
+    let known =
+        |it: &Result<Object<_>, _>| !matches!(it, Ok(object) if object.operations.is_empty());
+    objects.into_iter().filter(known).collect()
+}
+
+/// Decodes the calls that concern one key.
+fn decode<M: Specification>(
+    model: &M,
+    history: &History,
+    key: ValueId,
+    calls: &[Call],
+    purse: &Purse,
+) -> Result<Object<M::Op>, Uncut> {
+    let mut object = Object {
+        key,
+        operations: Vec::new(),
+        classes: Vec::new(),
+    };
+    let mut numbers: HashMap<M::Op, u32, FixedState> = HashMap::default();
     let mut until_look = 0;
-    for call in calls.iter() {
-        let row = call.invoke as usize;
+    for call in calls {
         let observed = observe(history, *call);
         let items = observed.answer.as_array().map_or(0, Vec::len);
         until_look += 1 + items;
         if until_look >= LOOK_EVERY {
             until_look = 0;
-            purse.time_left().map_err(Unsplit::Spent)?;
+            purse.time_left().map_err(Uncut::Spent)?;
         }
         let decoded = model.decode(&observed).map_err(|expected| {
+            let row = call.invoke as usize;
             let index = history.index(row);
-            Unsplit::Misfit(format!(
+            Uncut::Misfit(format!(
                 "op {index} (row {row}) is {:?}: expected {expected}",
                 observed.f
             ))
         })?;
         let Some(op) = decoded else { continue };
-        let key = if by_key {
-            history.key_column()[row]
-        } else {
-            ValueId::NULL
-        };
-        let number = *numbers.entry(key).or_insert_with(|| {
-            objects.push(Object {
-                key,
-                operations: Vec::new(),
-                classes: Vec::new(),
-            });
-            classes.push(HashMap::default());
-            objects.len() - 1
-        });
-        let object = &mut objects[number];
         let before = object.classes.len();
-        let class = number_of(&mut classes[number], &mut object.classes, op);
+        let class = number_of(&mut numbers, &mut object.classes, op);
         if object.classes.len() > before {
             let bytes = (items * ITEM_BYTES) as u64;
-            purse.take(bytes).map_err(Unsplit::Spent)?;
+            purse.take(bytes).map_err(Uncut::Spent)?;
         }
         let ret = if observed.outcome == Outcome::Info {
             NEVER
@@ -96,7 +103,7 @@ pub(crate) fn split<M: Specification>(
             class,
         });
     }
-    Ok(objects)
+    Ok(object)
 }
 
 fn number_of<Op: Clone + Eq + Hash>(

@@ -3,12 +3,13 @@
 //! A failed write or read did not happen. A failed `cas` did not either, but when its error is
 //! `mismatch` the system looked and found another value: that is an observation, and is checked.
 
+use std::sync::{Mutex, PoisonError};
+
 use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::specification::{Effect, Observed, Specification};
-use crate::history::{Call, Calls, History, Outcome, ValueId, Values};
-use crate::options::Options;
+use crate::history::{Call, History, Outcome, ValueId};
 
 /// Stands for a return that never came.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -121,7 +122,8 @@ pub(crate) struct Decoder<'a> {
     functions: Vec<Function>,
     /// Rows of failed `cas` that say so; none: all do.
     mismatch: Option<Vec<u32>>,
-    foreign: HashMap<String, u32>,
+    /// The ids of elements that do not occur as values by themselves.
+    foreign: Mutex<HashMap<String, u32>>,
 }
 
 #[derive(Clone, Copy)]
@@ -143,13 +145,13 @@ impl<'a> Decoder<'a> {
         Decoder {
             functions: functions.collect(),
             mismatch: (!failed_cas_differs).then(|| history.rows_with_error("mismatch")),
-            foreign: HashMap::new(),
+            foreign: Mutex::default(),
             history,
         }
     }
 
     /// The operation, none when the call constrains nothing, an error when it makes no sense.
-    pub(crate) fn decode(&mut self, call: Call) -> Result<Option<Operation>, String> {
+    pub(crate) fn decode(&self, call: Call) -> Result<Option<Operation>, String> {
         let (tags, values) = (self.history.tag_column(), self.history.value_column());
         let outcome = call.outcome(self.history);
         let argument = values[call.invoke as usize];
@@ -196,23 +198,26 @@ impl<'a> Decoder<'a> {
         format!("op {index} (row {row}) is {f:?}: expected {expected}")
     }
 
-    fn pair(&mut self, id: ValueId) -> Option<(u32, u32)> {
+    fn pair(&self, id: ValueId) -> Option<(u32, u32)> {
         let values = self.history.values();
         let text = values.text(id)?;
         if let Some((first, second)) = integer_pair(text) {
             return Some((first, second));
         }
         let [first, second] = values.pair(id)?;
-        Some((self.id(values, &first), self.id(values, &second)))
+        Some((self.id(&first), self.id(&second)))
     }
 
-    /// The id of an element, which need not occur as a value by itself.
-    pub(crate) fn id(&mut self, values: &Values, value: &Value) -> u32 {
+    /// The id of an element, which need not occur as a value by itself. Only that equal elements have
+    /// equal ids counts, so whoever comes first may have the first.
+    pub(crate) fn id(&self, value: &Value) -> u32 {
+        let values = self.history.values();
         if let Some(id) = values.find(value) {
             return id.raw();
         }
-        let next = (values.len() + self.foreign.len()) as u32;
-        *self.foreign.entry(value.to_string()).or_insert(next)
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = (values.len() + foreign.len()) as u32;
+        *foreign.entry(value.to_string()).or_insert(next)
     }
 }
 
@@ -224,93 +229,4 @@ fn integer_pair(text: &str) -> Option<(u32, u32)> {
         _ => ValueId::of_small(text.parse().ok()?).map(ValueId::raw),
     };
     Some((id(first)?, id(second)?))
-}
-
-/// The operations of each register, in order of invocation.
-pub(crate) struct Registers {
-    pub(crate) keys: Vec<ValueId>,
-    /// Where each key's operations begin; one more than keys.
-    pub(crate) starts: Vec<usize>,
-    pub(crate) operations: Vec<Operation>,
-}
-
-impl Registers {
-    /// Splits a history by key; none when it is told to stop. Operations without effect are left
-    /// out.
-    pub(crate) fn of(
-        history: &History,
-        calls: &Calls,
-        options: &Options,
-        alive: impl Fn() -> bool,
-    ) -> Result<Option<Self>, String> {
-        const LOOK_EVERY: usize = 1 << 16;
-        let by_key = options.by_key;
-        let mut decoder = Decoder::new(history, options.failed_cas_differs);
-        let mut numbers: HashMap<u32, u32, foldhash::fast::FixedState> = HashMap::default();
-        let mut keys = Vec::new();
-        let mut found = Vec::with_capacity(calls.len());
-        let mut key_of = Vec::with_capacity(calls.len());
-        for (number, &call) in calls.iter().enumerate() {
-            if number.is_multiple_of(LOOK_EVERY) && !alive() {
-                return Ok(None);
-            }
-            let key = if by_key {
-                history.key_column()[call.invoke as usize]
-            } else {
-                ValueId::NULL
-            };
-            let Some(operation) = decoder.decode(call)? else {
-                continue;
-            };
-            let number = *numbers.entry(key.raw()).or_insert_with(|| {
-                keys.push(key);
-                keys.len() as u32 - 1
-            });
-            found.push(operation);
-            key_of.push(number);
-        }
-        if keys.len() <= 1 {
-            let starts = vec![0; keys.len()]
-                .into_iter()
-                .chain([found.len()])
-                .collect();
-            return Ok(Some(Registers {
-                keys,
-                starts,
-                operations: found,
-            }));
-        }
-        let mut starts = vec![0usize; keys.len() + 1];
-        for &key in &key_of {
-            starts[key as usize + 1] += 1;
-        }
-        for key in 0..keys.len() {
-            starts[key + 1] += starts[key];
-        }
-        let mut next = starts.clone();
-        let blank = Operation {
-            invoke: 0,
-            ret: 0,
-            action: Action::Read(0),
-        };
-        let mut operations = vec![blank; found.len()];
-        for (operation, &key) in found.iter().zip(&key_of) {
-            operations[next[key as usize]] = *operation;
-            next[key as usize] += 1;
-        }
-        Ok(Some(Registers {
-            keys,
-            starts,
-            operations,
-        }))
-    }
-
-    /// Bytes held.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        (self.operations.capacity() * size_of::<Operation>()) as u64
-    }
-
-    pub(crate) fn of_key(&self, number: usize) -> &[Operation] {
-        &self.operations[self.starts[number]..self.starts[number + 1]]
-    }
 }

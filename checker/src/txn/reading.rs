@@ -14,10 +14,11 @@ pub(crate) fn table_of(history: &History, data: Data, watch: Watch) -> Result<Ta
     let calls = history
         .calls()
         .map_err(|error| Stop::Because(format!("the history is malformed: {error}")))?;
-    let watch = watch.holding(size_of_val(&calls[..]))?;
+    let watch = watch.holding(calls.memory_bytes())?;
     let mut table = Table::new(data);
     let (mut ready, mut next) = (Part::default(), Part::default());
-    for (round, calls) in calls.chunks(PART).chain([&[][..]]).enumerate() {
+    let parts = calls.parts().iter().flat_map(|calls| calls.chunks(PART));
+    for (round, calls) in parts.chain([&[][..]]).enumerate() {
         watch.time()?;
         if round.is_multiple_of(WEIGH_EVERY) {
             watch.memory(table.memory())?;

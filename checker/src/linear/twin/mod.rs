@@ -38,7 +38,7 @@ pub(super) fn linearizable(space: &mut impl Space, operations: &[Timed]) -> bool
 }
 
 /// The seed of a random test: given by `ORDEAL_SEED`, or the one here; printed either way.
-pub(super) fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("ORDEAL_SEED")
         .ok()
         .and_then(|text| text.parse().ok());

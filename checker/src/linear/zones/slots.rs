@@ -47,7 +47,9 @@ impl Slots {
             };
             return (slots, total);
         }
-        let mut map = HashMap::default();
+        // About half of the operations write what was not there before.
+        let mut map =
+            HashMap::with_capacity_and_hasher(operations.len() / 2, FixedState::default());
         let mut take = |value: u32| {
             let next = map.len() as u32;
             map.entry(value).or_insert(next);
