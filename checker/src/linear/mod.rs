@@ -58,7 +58,7 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
             };
             check_objects(&model, history, &together)
         }
-        Model::Set => check_structured(&aggregate::Set, history, options),
+        Model::Set => check_structured(&aggregate::Set::default(), history, options),
         Model::Counter => {
             let initial = initial.as_i64().unwrap_or(0);
             check_structured(&aggregate::Counter { initial }, history, options)
@@ -69,7 +69,7 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
         Model::Mutex => check_objects(&lock::Lock { owned: false }, history, options),
         Model::Lock => check_objects(&lock::Lock { owned: true }, history, options),
         Model::Lease => check_objects(&lock::Lease, history, options),
-        Model::AppendLog => check_structured(&sequence::Log, history, options),
+        Model::AppendLog => check_structured(&sequence::Log::default(), history, options),
         _ => check_registers(history, options),
     }
 }

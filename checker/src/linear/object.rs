@@ -23,11 +23,14 @@ pub(crate) struct Object<Op> {
     pub(crate) classes: Vec<Op>,
 }
 
-/// The clock is looked at, and the memory weighed, once in so many calls and items of their answers.
+/// The clock is looked at once in so many calls and items of their answers.
 const LOOK_EVERY: usize = 1 << 13;
 
-/// Bytes of a decoded item of an answer, roughly: its own and its text's, in the class and its key.
-const ITEM_BYTES: usize = 2 * (size_of::<String>() + 32);
+/// Memory is taken when so many bytes have come together.
+const TAKE_AT_ONCE: usize = 1 << 16;
+
+/// A history with fewer calls is decoded key after key: to wake a thread takes longer.
+const SHORT: usize = 1 << 12;
 
 /// Cuts a history by key and decodes it, key by key.
 pub(crate) fn split<M: Specification>(
@@ -43,7 +46,7 @@ pub(crate) fn split<M: Specification>(
         let calls = keys.of_key(number);
         decode(model, history, keys.ids()[number], &calls, purse)
     };
-    let objects: Vec<Result<Object<M::Op>, Uncut>> = if numbers.len() == 1 {
+    let objects: Vec<Result<Object<M::Op>, Uncut>> = if calls.len() < SHORT {
         numbers.map(object).collect()
     } else {
         numbers.into_par_iter().map(object).collect()
@@ -68,7 +71,7 @@ fn decode<M: Specification>(
         classes: Vec::new(),
     };
     let mut numbers: HashMap<M::Op, u32, FixedState> = HashMap::default();
-    let mut until_look = 0;
+    let (mut until_look, mut known, mut untaken) = (0, 0, 0);
     for call in calls {
         let observed = observe(history, *call);
         let items = observed.answer.as_array().map_or(0, Vec::len);
@@ -86,11 +89,17 @@ fn decode<M: Specification>(
             ))
         })?;
         let Some(op) = decoded else { continue };
-        let before = object.classes.len();
         let class = number_of(&mut numbers, &mut object.classes, op);
-        if object.classes.len() > before {
-            let bytes = (items * ITEM_BYTES) as u64;
-            purse.take(bytes).map_err(Uncut::Spent)?;
+        if class as usize == known {
+            known += 1;
+            // In the row of classes and as a key to its number.
+            let own = model.op_heap_bytes(&object.classes[class as usize]);
+            untaken += own + 2 * size_of::<M::Op>();
+        }
+        untaken += size_of::<Timed>();
+        if untaken >= TAKE_AT_ONCE {
+            purse.take(untaken as u64).map_err(Uncut::Spent)?;
+            untaken = 0;
         }
         let ret = if observed.outcome == Outcome::Info {
             NEVER
@@ -103,6 +112,7 @@ fn decode<M: Specification>(
             class,
         });
     }
+    purse.take(untaken as u64).map_err(Uncut::Spent)?;
     Ok(object)
 }
 

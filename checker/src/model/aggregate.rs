@@ -1,26 +1,40 @@
 //! What sums its operations up: sets and counters.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::elements::Elements;
 use super::specification::{Effect, Observed, Specification};
 use crate::history::Outcome;
 
 /// A set: `add v`, `remove v`, `contains v` answering a boolean, `read` answering all members.
-pub(crate) struct Set;
+#[derive(Debug, Default)]
+pub(crate) struct Set {
+    pub(crate) members: Elements,
+}
 
-/// An operation of [`Set`]. Members by their JSON text, which has an order.
+/// An operation of [`Set`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SetOp {
-    Add(String, Option<bool>),
-    Remove(String, Option<bool>),
-    Contains(String, bool),
-    Read(Vec<String>),
+    Add(u32, Option<bool>),
+    Remove(u32, Option<bool>),
+    Contains(u32, bool),
+    /// Sorted.
+    Read(Arc<[u32]>),
+}
+
+impl Set {
+    /// A read of these members.
+    pub(crate) fn read(mut members: Vec<u32>) -> SetOp {
+        members.sort_unstable();
+        SetOp::Read(members.into())
+    }
 }
 
 impl Specification for Set {
-    type State = BTreeSet<String>;
+    type State = BTreeSet<u32>;
     type Op = SetOp;
 
     fn initial(&self) -> Self::State {
@@ -28,7 +42,7 @@ impl Specification for Set {
     }
 
     fn decode(&self, call: &Observed<'_>) -> Result<Option<SetOp>, String> {
-        let member = call.argument.to_string();
+        let member = || self.members.number(&call.argument);
         // An answer of true or false says whether it changed anything; others say nothing.
         let changed = if call.outcome == Outcome::Ok {
             call.answer.as_bool()
@@ -37,17 +51,15 @@ impl Specification for Set {
         };
         match (call.f, call.outcome) {
             (_, Outcome::Fail) | ("read" | "contains", Outcome::Info) => Ok(None),
-            ("add", _) => Ok(Some(SetOp::Add(member, changed))),
-            ("remove", _) => Ok(Some(SetOp::Remove(member, changed))),
+            ("add", _) => Ok(Some(SetOp::Add(member(), changed))),
+            ("remove", _) => Ok(Some(SetOp::Remove(member(), changed))),
             ("contains", Outcome::Ok) => {
                 let there = call.answer.as_bool().ok_or("contains with true or false")?;
-                Ok(Some(SetOp::Contains(member, there)))
+                Ok(Some(SetOp::Contains(member(), there)))
             }
             ("read", Outcome::Ok) => {
                 let items = call.answer.as_array().ok_or("read with a list")?;
-                let mut members: Vec<String> = items.iter().map(Value::to_string).collect();
-                members.sort();
-                Ok(Some(SetOp::Read(members)))
+                Ok(Some(Set::read(self.members.numbers(items))))
             }
             _ => Err("one of add, remove, contains, read".into()),
         }
@@ -58,18 +70,23 @@ impl Specification for Set {
             told.is_none_or(|it| it == did)
         });
         match op {
-            SetOp::Add(member, changed) => {
-                fits(changed, next.insert(member.clone())).then_some(next)
-            }
+            SetOp::Add(member, changed) => fits(changed, next.insert(*member)).then_some(next),
             SetOp::Remove(member, changed) => fits(changed, next.remove(member)).then_some(next),
             SetOp::Contains(member, there) => (state.contains(member) == *there).then_some(next),
-            SetOp::Read(members) => state.iter().eq(members).then_some(next),
+            SetOp::Read(members) => state.iter().eq(members.iter()).then_some(next),
         }
     }
 
     fn heap_bytes(&self, state: &Self::State) -> usize {
-        // A string's own size, its text, and its share of a node.
-        state.iter().map(|member| 40 + member.len()).sum()
+        // A number and its share of a node.
+        state.len() * 8
+    }
+
+    fn op_heap_bytes(&self, op: &SetOp) -> usize {
+        match op {
+            SetOp::Read(members) => members.len() * size_of::<u32>(),
+            _ => 0,
+        }
     }
 
     fn leads_to(&self, state: &Self::State, op: &SetOp) -> bool {
@@ -97,8 +114,9 @@ impl Specification for Set {
     }
 
     fn show(&self, state: &Self::State) -> Value {
-        let member = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_default();
-        state.iter().map(member).collect()
+        let mut members: Vec<Value> = state.iter().map(|&it| self.members.value(it)).collect();
+        members.sort_by_cached_key(Value::to_string);
+        members.into()
     }
 
     fn effect(&self, op: &SetOp) -> Effect {

@@ -1,6 +1,7 @@
 //! What objects promise: each model says what its operations do, one at a time.
 
 pub(crate) mod aggregate;
+pub(crate) mod elements;
 pub(crate) mod kv;
 pub(crate) mod lock;
 pub(crate) mod multi_register;

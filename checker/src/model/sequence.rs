@@ -1,7 +1,10 @@
 //! What holds elements in an order: queue, stack, priority queue, append log.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::elements::Elements;
 use super::specification::{Effect, Observed, Specification};
 use crate::history::Outcome;
 
@@ -128,58 +131,70 @@ pub(crate) fn precedes(left: &Value, right: &Value) -> bool {
 }
 
 /// An append-only log: `append v` may answer its offset, `read` answers all there is.
-pub(crate) struct Log;
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) values: Elements,
+}
 
 /// An operation of [`Log`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LogOp {
-    Append(Value, Option<u64>),
-    Read(Vec<Value>),
+    Append(u32, Option<u64>),
+    Read(Arc<[u32]>),
 }
 
 impl Specification for Log {
-    type State = Vec<Value>;
+    type State = Vec<u32>;
     type Op = LogOp;
 
-    fn initial(&self) -> Vec<Value> {
+    fn initial(&self) -> Vec<u32> {
         Vec::new()
     }
 
     fn decode(&self, call: &Observed<'_>) -> Result<Option<LogOp>, String> {
+        let append = |told| LogOp::Append(self.values.number(&call.argument), told);
+        let read = |items: &[Value]| LogOp::Read(self.values.numbers(items).into());
         match (call.f, call.outcome) {
             (_, Outcome::Fail) | ("read", Outcome::Info) => Ok(None),
-            ("append", Outcome::Info) => Ok(Some(LogOp::Append(call.argument.clone(), None))),
-            ("append", Outcome::Ok) => Ok(Some(LogOp::Append(
-                call.argument.clone(),
-                call.answer.get("offset").and_then(Value::as_u64),
-            ))),
+            ("append", Outcome::Info) => Ok(Some(append(None))),
+            ("append", Outcome::Ok) => {
+                let told = call.answer.get("offset").and_then(Value::as_u64);
+                Ok(Some(append(told)))
+            }
             ("read", Outcome::Ok) => match &call.answer {
-                Value::Null => Ok(Some(LogOp::Read(Vec::new()))),
-                Value::Array(items) => Ok(Some(LogOp::Read(items.clone()))),
+                Value::Null => Ok(Some(read(&[]))),
+                Value::Array(items) => Ok(Some(read(items))),
                 _ => Err("read with a list".into()),
             },
             _ => Err("one of append, read".into()),
         }
     }
 
-    fn step(&self, state: &Vec<Value>, op: &LogOp) -> Option<Vec<Value>> {
+    fn step(&self, state: &Vec<u32>, op: &LogOp) -> Option<Vec<u32>> {
         match op {
             LogOp::Append(_, Some(offset)) if *offset != state.len() as u64 => None,
             LogOp::Append(value, _) => {
                 let mut next = state.clone();
-                next.push(value.clone());
+                next.push(*value);
                 Some(next)
             }
-            LogOp::Read(seen) => (seen == state).then(|| state.clone()),
+            LogOp::Read(seen) => (seen[..] == state[..]).then(|| state.clone()),
         }
     }
 
-    fn heap_bytes(&self, state: &Vec<Value>) -> usize {
-        state.iter().map(bytes_of).sum()
+    fn heap_bytes(&self, state: &Vec<u32>) -> usize {
+        size_of_val(&state[..])
     }
 
-    fn show(&self, state: &Vec<Value>) -> Value {
-        Value::from(state.clone())
+    fn op_heap_bytes(&self, op: &LogOp) -> usize {
+        match op {
+            LogOp::Read(seen) => size_of_val(&seen[..]),
+            LogOp::Append(..) => 0,
+        }
+    }
+
+    fn show(&self, state: &Vec<u32>) -> Value {
+        state.iter().map(|&it| self.values.value(it)).collect()
     }
 
     fn effect(&self, op: &LogOp) -> Effect {
@@ -190,7 +205,7 @@ impl Specification for Log {
         }
     }
 
-    fn leads_to(&self, state: &Vec<Value>, op: &LogOp) -> bool {
+    fn leads_to(&self, state: &Vec<u32>, op: &LogOp) -> bool {
         matches!(op, LogOp::Read(seen) if seen.starts_with(state))
     }
 }

@@ -111,6 +111,11 @@ pub trait Specification: Send + Sync {
         2 * size_of::<Self::State>()
     }
 
+    /// Bytes that an operation holds outside itself, roughly: the memory budget counts them.
+    fn op_heap_bytes(&self, _op: &Self::Op) -> usize {
+        2 * size_of::<Self::Op>()
+    }
+
     /// The state for a reader.
     fn show(&self, state: &Self::State) -> Value {
         Value::from(format!("{state:?}"))
@@ -155,6 +160,10 @@ macro_rules! through {
 
             fn heap_bytes(&self, state: &M::State) -> usize {
                 (**self).heap_bytes(state)
+            }
+
+            fn op_heap_bytes(&self, op: &M::Op) -> usize {
+                (**self).op_heap_bytes(op)
             }
 
             fn show(&self, state: &M::State) -> Value {

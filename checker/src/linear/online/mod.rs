@@ -89,7 +89,7 @@ impl Online {
                     &whole,
                 ))
             }
-            Model::Set => Some(Self::with(aggregate::Set, options)),
+            Model::Set => Some(Self::with(aggregate::Set::default(), options)),
             Model::Counter => {
                 let initial = initial.as_i64().unwrap_or(0);
                 Some(Self::with(aggregate::Counter { initial }, options))
@@ -100,7 +100,7 @@ impl Online {
             Model::Mutex => Some(Self::with(lock::Lock { owned: false }, options)),
             Model::Lock => Some(Self::with(lock::Lock { owned: true }, options)),
             Model::Lease => Some(Self::with(lock::Lease, options)),
-            Model::AppendLog => Some(Self::with(sequence::Log, options)),
+            Model::AppendLog => Some(Self::with(sequence::Log::default(), options)),
             _ => crate::follow::follow(options).map(|keys| Online { keys }),
         }
     }

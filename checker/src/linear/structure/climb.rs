@@ -82,6 +82,21 @@ struct Way {
     come: Come,
 }
 
+impl Way {
+    /// What it holds outside itself.
+    fn bytes(&self) -> usize {
+        spilled(&self.used) + spilled(&self.left) + spilled(&self.come.added)
+    }
+}
+
+fn spilled<A: smallvec::Array<Item = u32>>(numbers: &SmallVec<A>) -> usize {
+    if numbers.spilled() {
+        numbers.capacity() * size_of::<u32>()
+    } else {
+        0
+    }
+}
+
 /// The way to the level before, and what was added after that.
 struct Come {
     before: u32,
@@ -116,6 +131,7 @@ impl Climb<'_> {
             amounts,
             ..
         } = self.levels;
+        let base = self.levels.bytes();
         let (mut entered, mut bytes) = (0, 0);
         let mut ways = vec![Way {
             at: 0,
@@ -135,26 +151,20 @@ impl Climb<'_> {
             for (before, way) in ways.iter().enumerate() {
                 self.rise(&pair[0], &pair[1], before as u32, way, fresh, &mut next);
             }
+            // Twice: those that differ are told apart by what they have in common.
+            let looked_at = 2 * next.iter().map(Way::bytes).sum::<usize>();
+            let held = bytes + looked_at + next.capacity() * size_of::<Way>();
+            meter
+                .time_left()
+                .and_then(|()| meter.hold(base + held as u64))
+                .ok()?;
             self.choose(&mut next, &pair[1]);
             if next.is_empty() {
                 return None;
             }
-            let spilled = |way: &Way| {
-                if way.come.added.spilled() {
-                    way.come.added.capacity() * 4
-                } else {
-                    0
-                }
-            };
-            bytes += next
-                .iter()
-                .map(|way| size_of::<Come>() + spilled(way))
-                .sum::<usize>();
-            let held = bytes + next.capacity() * size_of::<Way>();
-            meter
-                .time_left()
-                .and_then(|()| meter.hold(held as u64))
-                .ok()?;
+            next.shrink_to_fit();
+            let come_bytes = |way: &Way| size_of::<Come>() + spilled(&way.come.added);
+            bytes += next.iter().map(come_bytes).sum::<usize>();
             come.push(
                 std::mem::replace(&mut ways, next)
                     .into_iter()

@@ -32,7 +32,8 @@ impl Structured for Counter {
             return Outcome::Invalid(contradiction);
         }
         let gaps = Gaps::new(operations);
-        let Some(levels) = Levels::new(self.initial, operations, classes, &gaps) else {
+        let levels = Levels::new(self.initial, operations, classes, &gaps);
+        let Some(levels) = levels.filter(|it| meter.hold(it.bytes()).is_ok()) else {
             return Outcome::Undecided;
         };
         let legal = |order: &Vec<u32>| replay(self.initial, operations, classes, order);
@@ -145,7 +146,7 @@ const LOOK_EVERY: usize = 1 << 13;
 fn too_low(
     operations: &[Timed],
     classes: &[CounterOp],
-    meter: &Meter<'_>,
+    meter: &mut Meter<'_>,
 ) -> Option<Contradiction> {
     let by = |it: &Timed| match classes[it.class as usize] {
         CounterOp::Add(by, _) => i128::from(by),
@@ -162,6 +163,8 @@ fn too_low(
     returned.retain(|&it| !operations[it as usize].is_open());
     returned.sort_unstable_by_key(|&it| operations[it as usize].ret);
     let at = |row: u32| returned.partition_point(|&it| operations[it as usize].ret < row);
+    let bytes = returned.capacity() * size_of::<u32>() + Since::bytes(returned.len() + 1);
+    meter.hold(bytes as u64).ok()?;
     let mut since = Since::new(returned.len() + 1);
     let mut ended = 0;
     for (number, it) in operations.iter().enumerate() {
@@ -223,6 +226,11 @@ impl Since {
             half,
             tree: vec![(0, None); half * 2],
         }
+    }
+
+    /// What one of this length holds.
+    fn bytes(len: usize) -> usize {
+        len.next_power_of_two() * 2 * size_of::<(i128, Option<i128>)>()
     }
 
     /// Right before this return so much more began to be added; or it gave this answer.

@@ -157,6 +157,16 @@ impl<'a> Levels<'a> {
         }
     }
 
+    /// What is held, the gaps too.
+    pub(super) fn bytes(&self) -> u64 {
+        let seers: usize = self.seen.iter().map(|it| it.reads.capacity()).sum();
+        let unknown: usize = self.amounts.iter().map(|it| it.unknown.capacity()).sum();
+        let numbers = self.amount_of.capacity() + self.known.capacity() + seers + unknown;
+        let gaps = self.gaps.first.capacity() + self.gaps.last.capacity();
+        let bytes = (numbers + gaps) * size_of::<u32>() + self.seen.capacity() * size_of::<Level>();
+        bytes as u64
+    }
+
     pub(super) fn amount(&self, add: u32) -> usize {
         self.amount_of[add as usize] as usize
     }

@@ -7,16 +7,16 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use serde_json::Value;
 
 use super::{Contradiction, Gaps, Outcome, Structured, keeps_to_time};
 use crate::linear::budget::Meter;
 use crate::linear::space::Timed;
+use crate::model::elements::Elements;
 use crate::model::sequence::{self, LogOp};
 
 impl Structured for sequence::Log {
     fn decide(&self, operations: &[Timed], classes: &[LogOp], _: &mut Meter<'_>) -> Outcome {
-        let mut log = Log::new(operations, classes);
+        let mut log = Log::new(&self.values, operations, classes);
         let decided = log
             .stand()
             .and_then(|()| log.fill())
@@ -33,29 +33,29 @@ impl Structured for sequence::Log {
 
     /// The values that it is about stand in their order.
     fn narrow(&self, op: &LogOp, about: &[String]) -> LogOp {
-        let place = |value: &Value| {
-            let text = value.to_string();
-            about.iter().position(|it| *it == text)
-        };
+        let about = about.iter().filter_map(|it| serde_json::from_str(it).ok());
+        let about = self.values.numbers(&about.collect::<Vec<_>>());
+        let place = |value: u32| about.iter().position(|&it| it == value);
         match op {
             LogOp::Read(seen) => {
-                let within = seen.iter().filter(|it| place(it).is_some());
-                LogOp::Read(within.cloned().collect())
+                let within = seen.iter().copied().filter(|&it| place(it).is_some());
+                LogOp::Read(within.collect())
             }
             LogOp::Append(value, told) => {
-                let at = told.and_then(|_| place(value)).map(|at| at as u64);
-                LogOp::Append(value.clone(), at)
+                let at = told.and_then(|_| place(*value)).map(|at| at as u64);
+                LogOp::Append(*value, at)
             }
         }
     }
 }
 
 struct Log<'a> {
+    values: &'a Elements,
     operations: &'a [Timed],
     classes: &'a [LogOp],
     gaps: Gaps,
     reads: Vec<u32>,
-    longest: &'a [Value],
+    longest: &'a [u32],
     /// Who stands at each offset.
     places: Vec<Option<u32>>,
     /// Appends that nobody told the offset of, by invocation.
@@ -63,8 +63,9 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(operations: &'a [Timed], classes: &'a [LogOp]) -> Self {
+    fn new(values: &'a Elements, operations: &'a [Timed], classes: &'a [LogOp]) -> Self {
         let mut log = Log {
+            values,
             operations,
             classes,
             gaps: Gaps::new(operations),
@@ -92,14 +93,15 @@ impl<'a> Log<'a> {
         &self.classes[self.operations[number as usize].class as usize]
     }
 
-    fn value(&self, number: u32) -> &'a Value {
+    /// What it appends.
+    fn value(&self, number: u32) -> Option<u32> {
         match self.class(number) {
-            LogOp::Append(value, _) => value,
-            LogOp::Read(_) => &Value::Null,
+            LogOp::Append(value, _) => Some(*value),
+            LogOp::Read(_) => None,
         }
     }
 
-    fn seen(&self, number: u32) -> &'a [Value] {
+    fn seen(&self, number: u32) -> &'a [u32] {
         match self.class(number) {
             LogOp::Read(seen) => seen,
             LogOp::Append(..) => &[],
@@ -163,9 +165,11 @@ impl<'a> Log<'a> {
 
     /// Finds who stands where nobody was told so. True: there was a choice.
     fn fill(&mut self) -> Result<bool, Outcome> {
-        let mut by_value: HashMap<&Value, Vec<u32>, FixedState> = HashMap::default();
+        let mut by_value: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         for &number in self.loose.iter().rev() {
-            by_value.entry(self.value(number)).or_default().push(number);
+            if let Some(value) = self.value(number) {
+                by_value.entry(value).or_default().push(number);
+            }
         }
         let mut guessed = false;
         for at in 0..self.longest.len() {
@@ -252,7 +256,7 @@ impl<'a> Log<'a> {
         for number in [earlier, later] {
             match self.class(number) {
                 LogOp::Append(value, told) => {
-                    about.push(value);
+                    about.push(*value);
                     let at = self.places.iter().position(|&it| it == Some(number));
                     if let Some(at) = at.filter(|_| told.is_none()) {
                         operations.extend(self.reader(at));
@@ -264,19 +268,19 @@ impl<'a> Log<'a> {
         if about.is_empty() {
             // Two reads: what the one misses and the other shows.
             let at = self.seen(earlier).len();
-            about.push(&self.longest[at]);
+            about.push(self.longest[at]);
             operations.extend(self.places[at]);
         }
-        let is_one = |value: &Value| {
+        let is_one = |&value: &u32| {
             let numbers = 0..self.operations.len() as u32;
-            numbers.filter(|&it| self.value(it) == value).count() == 1
+            numbers.filter(|&it| self.value(it) == Some(value)).count() == 1
         };
-        if !about.iter().all(|it| is_one(it)) {
+        if !about.iter().all(is_one) {
             about.clear();
         }
         Contradiction {
             operations,
-            about: about.into_iter().map(Value::to_string).collect(),
+            about: about.into_iter().map(|it| self.values.text(it)).collect(),
             why: Some(
                 "what stands later in the log was over before what stands earlier began".into(),
             ),
@@ -285,14 +289,14 @@ impl<'a> Log<'a> {
 
     /// Whether the order keeps to time, and the log allows it.
     fn allows(&self, order: &[u32]) -> bool {
-        let mut log: Vec<&Value> = Vec::new();
+        let mut log: Vec<u32> = Vec::new();
         keeps_to_time(self.operations, order)
             && order.iter().all(|&number| match self.class(number) {
                 LogOp::Append(value, offset) => {
-                    log.push(value);
+                    log.push(*value);
                     offset.is_none_or(|it| it == log.len() as u64 - 1)
                 }
-                LogOp::Read(seen) => seen.len() == log.len() && seen.iter().eq(log.iter().copied()),
+                LogOp::Read(seen) => seen[..] == log[..],
             })
     }
 }

@@ -10,15 +10,16 @@
 //!
 //! A member has few operations that are open at once, so a search decides it quickly.
 
-use std::collections::BTreeMap;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
-use super::set::replay;
+use super::set::{odd, replay};
 use super::{Contradiction, Gaps, Outcome};
 use crate::linear::budget::Meter;
 use crate::linear::search::{self, Answer};
 use crate::linear::shrink;
 use crate::linear::space::{RegisterSpace, Timed};
-use crate::model::aggregate::SetOp;
+use crate::model::aggregate::{Set, SetOp};
 use crate::model::register::{Action, Operation};
 
 const ABSENT: u32 = 0;
@@ -31,28 +32,33 @@ const READ_MAX: usize = 4_000_000;
 /// What was done to a member, and by which operation.
 type Done = Vec<(u32, Action)>;
 
-pub(super) fn decide(operations: &[Timed], classes: &[SetOp], meter: &mut Meter<'_>) -> Outcome {
-    let mut done: BTreeMap<&str, Done> = BTreeMap::new();
-    let mut reads: Vec<(u32, &[String])> = Vec::new();
+pub(super) fn decide(
+    set: &Set,
+    operations: &[Timed],
+    classes: &[SetOp],
+    meter: &mut Meter<'_>,
+) -> Outcome {
+    let mut done: HashMap<u32, Done, FixedState> = HashMap::default();
+    let mut reads: Vec<(u32, &[u32])> = Vec::new();
     for (number, it) in (0..).zip(operations) {
         match &classes[it.class as usize] {
             SetOp::Read(members) => reads.push((number, members)),
             SetOp::Add(member, told) => {
                 let action = change(ABSENT, PRESENT, *told);
-                done.entry(member).or_default().push((number, action));
+                done.entry(*member).or_default().push((number, action));
             }
             SetOp::Remove(member, told) => {
                 let action = change(PRESENT, ABSENT, *told);
-                done.entry(member).or_default().push((number, action));
+                done.entry(*member).or_default().push((number, action));
             }
             SetOp::Contains(member, there) => {
                 let action = Action::Read(u32::from(*there));
-                done.entry(member).or_default().push((number, action));
+                done.entry(*member).or_default().push((number, action));
             }
         }
     }
     for (number, members) in &reads {
-        if let Some(why) = odd(members, &done) {
+        if let Some(why) = odd(set, members, |it| done.contains_key(&it)) {
             return Outcome::Invalid(Contradiction {
                 operations: vec![*number],
                 ..why
@@ -64,12 +70,10 @@ pub(super) fn decide(operations: &[Timed], classes: &[SetOp], meter: &mut Meter<
     }
     let gaps = Gaps::new(operations);
     let mut placed: Vec<(u32, usize, usize, u32)> = Vec::with_capacity(operations.len());
+    let mut done: Vec<(u32, Done)> = done.into_iter().collect();
+    done.sort_by_cached_key(|&(member, _)| set.members.text(member));
     for (at, (member, mut done)) in done.into_iter().enumerate() {
-        let sees = |members: &[String]| {
-            members
-                .binary_search_by(|it| it.as_str().cmp(member))
-                .is_ok()
-        };
+        let sees = |members: &[u32]| members.binary_search(&member).is_ok();
         done.extend(
             reads
                 .iter()
@@ -97,7 +101,7 @@ pub(super) fn decide(operations: &[Timed], classes: &[SetOp], meter: &mut Meter<
                 let core = shrink::shrink(&mut space, &timed, &[stuck], purse);
                 return Outcome::Invalid(Contradiction {
                     operations: core.iter().map(|&(it, _)| done[it as usize].0).collect(),
-                    about: vec![member.to_owned()],
+                    about: vec![set.members.text(member)],
                     why: None,
                 });
             }
@@ -123,18 +127,4 @@ fn change(from: u32, to: u32, told: Option<bool>) -> Action {
         Some(false) => Action::Read(to),
         None => Action::Write(to),
     }
-}
-
-/// What no read of a set can answer: a member twice, or one that nobody added.
-fn odd(members: &[String], done: &BTreeMap<&str, Done>) -> Option<Contradiction> {
-    let about = |member: &String, why: String| Contradiction {
-        about: vec![member.clone()],
-        why: Some(why),
-        ..Contradiction::default()
-    };
-    if let Some([twice, ..]) = members.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Some(about(twice, format!("it has {twice} twice")));
-    }
-    let foreign = members.iter().find(|it| !done.contains_key(it.as_str()))?;
-    Some(about(foreign, format!("nobody ever added {foreign}")))
 }

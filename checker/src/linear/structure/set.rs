@@ -48,8 +48,8 @@ impl Bound {
 }
 
 /// What is known of one member.
-struct Member<'a> {
-    text: &'a str,
+struct Member {
+    number: u32,
     /// The `add` that may take effect first, and the one that said that it did.
     adder: u32,
     changer: u32,
@@ -67,10 +67,10 @@ struct Member<'a> {
 impl Structured for Set {
     fn decide(&self, operations: &[Timed], classes: &[SetOp], meter: &mut Meter<'_>) -> Outcome {
         if classes.iter().any(|it| matches!(it, SetOp::Remove(..))) {
-            return members::decide(operations, classes, meter);
+            return members::decide(self, operations, classes, meter);
         }
         let gaps = Gaps::new(operations);
-        let decided = Members::new(operations, classes, &gaps).and_then(|mut members| {
+        let decided = Members::new(self, operations, classes, &gaps).and_then(|mut members| {
             members.rank()?;
             members.place()?;
             Ok(members.write_out())
@@ -85,8 +85,10 @@ impl Structured for Set {
     fn narrow(&self, op: &SetOp, about: &[String]) -> SetOp {
         match op {
             SetOp::Read(members) => {
-                let within = members.iter().filter(|it| about.contains(it));
-                SetOp::Read(within.cloned().collect())
+                let about = about.iter().filter_map(|it| serde_json::from_str(it).ok());
+                let about = self.members.numbers(&about.collect::<Vec<_>>());
+                let within = members.iter().copied().filter(|it| about.contains(it));
+                SetOp::Read(within.collect())
             }
             other => other.clone(),
         }
@@ -94,11 +96,13 @@ impl Structured for Set {
 }
 
 struct Members<'a> {
+    set: &'a Set,
     operations: &'a [Timed],
     classes: &'a [SetOp],
     gaps: &'a Gaps,
-    numbers: HashMap<&'a str, u32, FixedState>,
-    known: Vec<Member<'a>>,
+    /// Where what is known of a member stands.
+    places: HashMap<u32, u32, FixedState>,
+    known: Vec<Member>,
     /// The classes of whole reads, smallest first, each with its reads by invocation.
     levels: Vec<(u32, Vec<u32>)>,
     /// For each level the members that it is the first to have.
@@ -107,33 +111,35 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn new(
+        set: &'a Set,
         operations: &'a [Timed],
         classes: &'a [SetOp],
         gaps: &'a Gaps,
     ) -> Result<Self, Contradiction> {
         let mut it = Members {
+            set,
             operations,
             classes,
             gaps,
-            numbers: HashMap::default(),
+            places: HashMap::default(),
             known: Vec::new(),
             levels: Vec::new(),
             fresh: Vec::new(),
         };
         for (number, operation) in operations.iter().enumerate() {
-            if let SetOp::Add(text, changed) = &classes[operation.class as usize] {
-                it.added(text, *changed, number as u32)?;
+            if let SetOp::Add(member, changed) = classes[operation.class as usize] {
+                it.added(member, changed, number as u32)?;
             }
         }
         let mut reads: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         for (number, operation) in operations.iter().enumerate() {
             let number = number as u32;
             match &classes[operation.class as usize] {
-                SetOp::Add(text, Some(false)) | SetOp::Contains(text, true) => {
-                    it.saw(text, number)?;
+                SetOp::Add(member, Some(false)) | SetOp::Contains(member, true) => {
+                    it.saw(*member, number)?;
                 }
-                SetOp::Contains(text, false) => {
-                    if let Some(&member) = it.numbers.get(text.as_str()) {
+                SetOp::Contains(member, false) => {
+                    if let Some(&member) = it.places.get(member) {
                         let first = gaps.first[number as usize];
                         it.known[member as usize].from.raise(first, number);
                     }
@@ -148,16 +154,20 @@ impl<'a> Members<'a> {
         Ok(it)
     }
 
-    fn read(&self, class: u32) -> &'a [String] {
+    fn read(&self, class: u32) -> &'a [u32] {
         match &self.classes[class as usize] {
             SetOp::Read(members) => members,
             _ => unreachable!("only reads have levels"),
         }
     }
 
+    fn text(&self, member: u32) -> String {
+        self.set.members.text(member)
+    }
+
     fn added(
         &mut self,
-        text: &'a str,
+        added: u32,
         changed: Option<bool>,
         number: u32,
     ) -> Result<(), Contradiction> {
@@ -165,9 +175,9 @@ impl<'a> Members<'a> {
         if changed == Some(false) {
             return Ok(());
         }
-        let at = *self.numbers.entry(text).or_insert_with(|| {
+        let at = *self.places.entry(added).or_insert_with(|| {
             self.known.push(Member {
-                text,
+                number: added,
                 adder: number,
                 changer: NOBODY,
                 from: Bound {
@@ -187,10 +197,12 @@ impl<'a> Members<'a> {
         let member = &mut self.known[at as usize];
         if changed == Some(true) {
             if member.changer != NOBODY {
+                let operations = vec![member.changer, number];
+                let text = self.text(added);
                 return Err(Contradiction {
-                    operations: vec![member.changer, number],
-                    about: vec![text.to_owned()],
+                    operations,
                     why: Some(format!("both added {text}, and it was never removed")),
+                    about: vec![text],
                 });
             }
             (member.adder, member.changer) = (number, number);
@@ -203,12 +215,13 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    fn saw(&mut self, text: &str, number: u32) -> Result<u32, Contradiction> {
-        let Some(&at) = self.numbers.get(text) else {
+    fn saw(&mut self, member: u32, number: u32) -> Result<u32, Contradiction> {
+        let Some(&at) = self.places.get(&member) else {
+            let text = self.text(member);
             return Err(Contradiction {
                 operations: vec![number],
-                about: vec![text.to_owned()],
                 why: Some(format!("nobody ever added {text}")),
+                about: vec![text],
             });
         };
         let member = &mut self.known[at as usize];
@@ -225,16 +238,12 @@ impl<'a> Members<'a> {
             let (class, first) = (*class, reads[0]);
             let (mut fresh, mut known) = (Vec::new(), 0);
             let read = self.read(class);
-            if let Some(twice) = read.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(Contradiction {
-                    operations: vec![first],
-                    about: vec![twice[0].clone()],
-                    why: Some(format!("it has {} twice", twice[0])),
-                });
+            if read.windows(2).any(|pair| pair[0] == pair[1]) {
+                return Err(self.odd(read, first));
             }
-            for text in read {
-                let Some(&at) = self.numbers.get(text.as_str()) else {
-                    return Err(self.saw(text, first).expect_err("it was never added"));
+            for member in read {
+                let Some(&at) = self.places.get(member) else {
+                    return Err(self.odd(read, first));
                 };
                 let member = &mut self.known[at as usize];
                 if member.level == u32::MAX {
@@ -245,32 +254,46 @@ impl<'a> Members<'a> {
                 }
             }
             if known < before {
-                return Err(self.apart(level, fresh[0]));
+                let fresh = fresh.iter().map(|&at| self.known[at as usize].number);
+                return Err(self.apart(level, fresh));
             }
             before = read.len();
+            // What is told does not depend on who met which member first.
+            fresh.sort_by_cached_key(|&at| self.text(self.known[at as usize].number));
             self.fresh.push(fresh);
         }
         Ok(())
     }
 
+    /// The read answers what none can.
+    fn odd(&self, read: &[u32], number: u32) -> Contradiction {
+        let odd = odd(self.set, read, |member| self.places.contains_key(&member));
+        Contradiction {
+            operations: vec![number],
+            ..odd.expect("a member is there twice, or foreign")
+        }
+    }
+
     /// The level misses a member of the one before, and has one that the one before misses.
-    fn apart(&self, level: usize, fresh: u32) -> Contradiction {
+    fn apart(&self, level: usize, fresh: impl Iterator<Item = u32>) -> Contradiction {
         let [(smaller, first), (class, second)] = [&self.levels[level - 1], &self.levels[level]];
         let read = self.read(*class);
-        let missed = self
-            .read(*smaller)
-            .iter()
-            .find(|text| read.binary_search(text).is_err())
+        let missed = self.read(*smaller).iter().copied();
+        let missed = missed.filter(|it| read.binary_search(it).is_err());
+        let members = &self.set.members;
+        let one = members
+            .least(missed)
             .expect("fewer are known than there were");
-        let (one, other) = (self.numbers[missed.as_str()], fresh);
-        let [one, other] = [one, other].map(|it| &self.known[it as usize]);
+        let other = members.least(fresh).expect("it has no fewer");
+        let adder = |member| self.known[self.places[&member] as usize].adder;
+        let operations = vec![adder(one), adder(other), first[0], second[0]];
+        let [one, other] = [one, other].map(|it| self.text(it));
         Contradiction {
-            operations: vec![one.adder, other.adder, first[0], second[0]],
-            about: vec![one.text.to_owned(), other.text.to_owned()],
+            operations,
             why: Some(format!(
-                "one read has {} and not {}, the other {} and not {}, and nothing was removed",
-                one.text, other.text, other.text, one.text
+                "one read has {one} and not {other}, the other {other} and not {one}, and nothing was removed"
             )),
+            about: vec![one, other],
         }
     }
 
@@ -352,9 +375,8 @@ impl<'a> Members<'a> {
         let both = std::iter::once(at).chain(other);
         operations.extend(both.clone().map(|it| self.known[it as usize].adder));
         operations.extend((read != NOBODY).then_some(read));
-        let about: Vec<String> = both
-            .map(|it| self.known[it as usize].text.to_owned())
-            .collect();
+        let about = both.map(|it| self.text(self.known[it as usize].number));
+        let about: Vec<String> = about.collect();
         let why = format!(
             "what had {} was over before what missed it, or added it, began",
             about[0]
@@ -384,18 +406,18 @@ impl<'a> Members<'a> {
         for (number, operation) in self.operations.iter().enumerate() {
             let first = self.gaps.first[number];
             let number = number as u32;
-            let (text, sees) = match &self.classes[operation.class as usize] {
+            let (member, sees) = match &self.classes[operation.class as usize] {
                 SetOp::Read(_) => {
                     let level = level_of[&operation.class];
                     placed.push((first.max(least[level as usize]), level, 3, number));
                     continue;
                 }
-                SetOp::Contains(text, false) => (text, false),
-                SetOp::Add(text, _) | SetOp::Contains(text, true) | SetOp::Remove(text, _) => {
-                    (text, true)
-                }
+                SetOp::Contains(member, false) => (member, false),
+                SetOp::Add(member, _)
+                | SetOp::Contains(member, true)
+                | SetOp::Remove(member, _) => (member, true),
             };
-            let Some(&at) = self.numbers.get(text.as_str()) else {
+            let Some(&at) = self.places.get(member) else {
                 placed.push((first, 0, 0, number));
                 continue;
             };
@@ -415,24 +437,43 @@ impl<'a> Members<'a> {
     }
 }
 
+/// What no read of a set can answer: a member twice, or one that nobody can have added.
+pub(super) fn odd(set: &Set, read: &[u32], can_be: impl Fn(u32) -> bool) -> Option<Contradiction> {
+    let about = |text: String, why| Contradiction {
+        about: vec![text],
+        why: Some(why),
+        ..Contradiction::default()
+    };
+    let twice = read.windows(2).filter(|pair| pair[0] == pair[1]);
+    if let Some(twice) = set.members.least(twice.map(|pair| pair[0])) {
+        let text = set.members.text(twice);
+        let why = format!("it has {text} twice");
+        return Some(about(text, why));
+    }
+    let foreign = read.iter().copied().filter(|&it| !can_be(it));
+    let text = set.members.text(set.members.least(foreign)?);
+    let why = format!("nobody ever added {text}");
+    Some(about(text, why))
+}
+
 /// Whether the order keeps to time, and the set allows it.
 pub(super) fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
-    let mut members: hashbrown::HashSet<&str, FixedState> = hashbrown::HashSet::default();
+    let mut members: hashbrown::HashSet<u32, FixedState> = hashbrown::HashSet::default();
     super::keeps_to_time(operations, order)
         && order.iter().all(
             |&number| match &classes[operations[number as usize].class as usize] {
-                SetOp::Add(text, changed) => {
-                    let did = members.insert(text);
+                SetOp::Add(member, changed) => {
+                    let did = members.insert(*member);
                     changed.is_none_or(|it| it == did)
                 }
-                SetOp::Contains(text, there) => members.contains(text.as_str()) == *there,
+                SetOp::Contains(member, there) => members.contains(member) == *there,
                 SetOp::Read(read) => {
                     read.len() == members.len()
-                        && read.iter().all(|it| members.contains(it.as_str()))
+                        && read.iter().all(|it| members.contains(it))
                         && read.windows(2).all(|pair| pair[0] != pair[1])
                 }
-                SetOp::Remove(text, changed) => {
-                    let did = members.remove(text.as_str());
+                SetOp::Remove(member, changed) => {
+                    let did = members.remove(member);
                     changed.is_none_or(|it| it == did)
                 }
             },

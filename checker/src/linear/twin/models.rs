@@ -178,23 +178,23 @@ fn strings_agree_with_the_twin() {
 
 #[test]
 fn sets_agree_with_the_twin() {
-    structured(&aggregate::Set, Drawn::Set);
+    structured(&aggregate::Set::default(), Drawn::Set);
     println!("with answers:");
     let draw = |rng: &mut StdRng, unknown| set_of_answers(rng, unknown, true);
-    has_bite(structure_agrees(&aggregate::Set, draw), [20; 3]);
+    has_bite(structure_agrees(&aggregate::Set::default(), draw), [20; 3]);
 }
 
 #[test]
 fn sets_that_nobody_reads_whole_are_always_decided() {
     let draw = |rng: &mut StdRng, unknown| set_of_answers(rng, unknown, false);
-    let counts = structure_agrees(&aggregate::Set, draw);
+    let counts = structure_agrees(&aggregate::Set::default(), draw);
     assert_eq!(counts[3], 0, "some were left undecided");
     has_bite(counts, [20; 3]);
 }
 
 #[test]
 fn logs_agree_with_the_twin() {
-    structured(&Log, Drawn::AppendLog);
+    structured(&Log::default(), Drawn::AppendLog);
 }
 
 #[test]
