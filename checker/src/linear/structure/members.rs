@@ -5,8 +5,10 @@
 //! the whole set, the set is linearizable exactly when each member is. Their orders fit together: an operation
 //! takes effect at the latest first gap of those up to it in its member's order, which is within its time.
 //!
-//! A read of the whole set reads each member. So a member whose history is illegal makes the set's illegal;
-//! but when all are legal, the reads may still disagree, and it takes a search.
+//! A read of the whole set reads each member. So a member whose history is illegal makes the set's illegal.
+//! When all are legal the reads may still disagree. Each is pinned to the latest of the moments at which it
+//! takes effect in its members' orders: what is pinned the same for all members is local again, so when each
+//! member has an order around the pins, these orders fit together. When one has none it takes a search.
 //!
 //! A member has few operations that are open at once, so a search decides it quickly.
 
@@ -14,13 +16,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::set::{odd, replay};
-use super::{Contradiction, Gaps, Outcome};
-use crate::linear::budget::Meter;
+use super::{Contradiction, Outcome};
+use crate::linear::budget::{Meter, Purse};
 use crate::linear::search::{self, Answer};
 use crate::linear::shrink;
 use crate::linear::space::{RegisterSpace, Timed};
 use crate::model::aggregate::{Set, SetOp};
-use crate::model::register::{Action, Operation};
+use crate::model::register::{Action, NEVER, Operation};
 
 const ABSENT: u32 = 0;
 const PRESENT: u32 = 1;
@@ -68,55 +70,144 @@ pub(super) fn decide(
     if done.len().saturating_mul(reads.len()) > READ_MAX {
         return Outcome::Undecided;
     }
-    let gaps = Gaps::new(operations);
-    let mut placed: Vec<(u32, usize, usize, u32)> = Vec::with_capacity(operations.len());
-    let mut done: Vec<(u32, Done)> = done.into_iter().collect();
-    done.sort_by_cached_key(|&(member, _)| set.members.text(member));
-    for (at, (member, mut done)) in done.into_iter().enumerate() {
-        let sees = |members: &[u32]| members.binary_search(&member).is_ok();
-        done.extend(
-            reads
-                .iter()
-                .map(|&(number, it)| (number, Action::Read(u32::from(sees(it))))),
-        );
-        done.sort_unstable_by_key(|&(number, _)| number);
-        let presence = done.iter().map(|&(number, action)| Operation {
-            invoke: operations[number as usize].invoke,
-            ret: operations[number as usize].ret,
-            action,
-        });
-        let presence: Vec<Operation> = presence.collect();
-        let (mut space, timed) = RegisterSpace::new(&presence, ABSENT);
-        let purse = meter.purse();
-        match search::search(&mut space, &timed, &mut Meter::new(purse, STEPS_MAX)) {
-            Ok(Answer::Linearization(order)) => {
-                let mut moment = 0;
-                for (place, it) in order.into_iter().enumerate() {
-                    let number = done[it as usize].0;
-                    moment = moment.max(gaps.first[number as usize]);
-                    placed.push((moment, at, place, number));
-                }
-            }
-            Ok(Answer::Stuck(stuck)) => {
-                let core = shrink::shrink(&mut space, &timed, &[stuck], purse);
-                return Outcome::Invalid(Contradiction {
-                    operations: core.iter().map(|&(it, _)| done[it as usize].0).collect(),
-                    about: vec![set.members.text(member)],
-                    why: None,
-                });
-            }
-            _ => return Outcome::Undecided,
+    let mut members: Vec<(u32, Done)> = done.into_iter().collect();
+    members.sort_by_cached_key(|&(member, _)| set.members.text(member));
+    let presences = Presences {
+        set,
+        members,
+        reads,
+        purse: meter.purse(),
+    };
+    let spans: Vec<Span> = operations.iter().map(|it| (it.invoke, it.ret)).collect();
+    let placed = presences.place(&spans).and_then(|alone| {
+        if presences.reads.is_empty() {
+            return Ok(alone.placed);
         }
-    }
-    if !reads.is_empty() {
-        return Outcome::Undecided;
-    }
-    placed.sort_unstable();
-    let order: Vec<u32> = placed.into_iter().map(|(.., number)| number).collect();
+        presences.pinned(spans, &alone.moments)
+    });
+    let order: Vec<u32> = match placed {
+        Ok(mut placed) => {
+            placed.sort_unstable();
+            placed.into_iter().map(|(.., number)| number).collect()
+        }
+        Err(outcome) => return outcome,
+    };
     if replay(operations, classes, &order) {
         Outcome::Valid(order)
     } else {
         Outcome::Undecided
+    }
+}
+
+/// After the first and before the second an operation takes effect.
+type Span = (u32, u32);
+
+/// A moment, a member, a place in its order, an operation: together they stand in the order of all.
+type Place = (u32, usize, usize, u32);
+
+struct Presences<'a> {
+    set: &'a Set,
+    members: Vec<(u32, Done)>,
+    reads: Vec<(u32, &'a [u32])>,
+    purse: &'a Purse,
+}
+
+/// The orders of all members.
+struct Placed {
+    /// All operations but reads of the whole set.
+    placed: Vec<Place>,
+    /// When each operation takes effect, in the order of the member in which it does last.
+    moments: Vec<u32>,
+}
+
+impl Presences<'_> {
+    /// Finds an order for each member by itself.
+    fn place(&self, spans: &[Span]) -> Result<Placed, Outcome> {
+        let mut all = Placed {
+            placed: Vec::with_capacity(spans.len()),
+            moments: vec![0; spans.len()],
+        };
+        for (at, (member, own)) in (1..).zip(&self.members) {
+            let seen = |&(number, members): &(u32, &[u32])| {
+                let there = members.binary_search(member).is_ok();
+                (number, Action::Read(u32::from(there)), true)
+            };
+            let own = own.iter().map(|&(number, action)| (number, action, false));
+            let mut done: Vec<_> = own.chain(self.reads.iter().map(seen)).collect();
+            done.sort_unstable_by_key(|&(number, ..)| spans[number as usize]);
+            let presence = done.iter().map(|&(number, action, _)| {
+                let (invoke, ret) = spans[number as usize];
+                Operation {
+                    invoke,
+                    ret,
+                    action,
+                }
+            });
+            let presence: Vec<Operation> = presence.collect();
+            let (mut space, timed) = RegisterSpace::new(&presence, ABSENT);
+            let mut meter = Meter::new(self.purse, STEPS_MAX);
+            let order = match search::search(&mut space, &timed, &mut meter) {
+                Ok(Answer::Linearization(order)) => order,
+                Ok(Answer::Stuck(stuck)) => {
+                    let core = shrink::shrink(&mut space, &timed, &[stuck], self.purse);
+                    return Err(Outcome::Invalid(Contradiction {
+                        operations: core.iter().map(|&(it, _)| done[it as usize].0).collect(),
+                        about: vec![self.set.members.text(*member)],
+                        why: None,
+                    }));
+                }
+                _ => return Err(Outcome::Undecided),
+            };
+            let mut moment = 0;
+            for (place, it) in order.into_iter().enumerate() {
+                let (number, _, whole) = done[it as usize];
+                moment = moment.max(spans[number as usize].0);
+                let last = &mut all.moments[number as usize];
+                *last = moment.max(*last);
+                if !whole {
+                    all.placed.push((moment, at, place, number));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Pins each read of the whole set to a moment, and finds an order for each member again.
+    fn pinned(&self, mut spans: Vec<Span>, moments: &[u32]) -> Result<Vec<Place>, Outcome> {
+        let mut pins: Vec<(u32, u32)> = Vec::with_capacity(self.reads.len());
+        let moment = |&(number, _): &(u32, &[u32])| (moments[number as usize], number);
+        pins.extend(self.reads.iter().map(moment));
+        pins.sort_unstable();
+        let at_once = pins.chunk_by(|one, other| one.0 == other.0);
+        let most = at_once.clone().map(<[_]>::len).max().unwrap_or(0);
+        // There is room for as many reads between two ends of operations.
+        let room = u32::try_from(2 * most + 1).map_err(|_| Outcome::Undecided)?;
+        let latest = spans.iter().map(|&(invoke, _)| invoke).max().unwrap_or(0);
+        let ends = spans.iter().map(|&(_, ret)| ret).filter(|&it| it != NEVER);
+        let latest = ends.fold(latest, u32::max).saturating_add(1);
+        if latest.checked_mul(room).is_none() {
+            return Err(Outcome::Undecided);
+        }
+        for (invoke, ret) in &mut spans {
+            *invoke *= room;
+            if *ret != NEVER {
+                *ret *= room;
+            }
+        }
+        let mut placed = Vec::with_capacity(spans.len());
+        for reads in at_once {
+            for (&(moment, number), nth) in reads.iter().zip(0..) {
+                let from = moment * room + 2 * nth + 1;
+                spans[number as usize] = (from, from + 1);
+                placed.push((from, 0, 0, number));
+            }
+        }
+        match self.place(&spans) {
+            Ok(others) => placed.extend(others.placed),
+            // Elsewhere the reads may fit.
+            Err(_) => return Err(Outcome::Undecided),
+        }
+        Ok(placed)
     }
 }
 
