@@ -184,6 +184,10 @@ impl Specification for Counter {
         }
     }
 
+    fn op_heap_bytes(&self, _op: &CounterOp) -> usize {
+        0
+    }
+
     fn show(&self, state: &i64) -> Value {
         Value::from(*state)
     }

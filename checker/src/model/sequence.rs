@@ -97,6 +97,15 @@ impl Specification for Queue {
         state.iter().map(bytes_of).sum()
     }
 
+    fn op_heap_bytes(&self, op: &QueueOp) -> usize {
+        match op {
+            QueueOp::Put(value) | QueueOp::Take(Taken::Element(value)) => {
+                2 * (bytes_of(value) - size_of::<Value>())
+            }
+            QueueOp::Take(_) => 0,
+        }
+    }
+
     fn show(&self, state: &Vec<Value>) -> Value {
         Value::from(state.clone())
     }

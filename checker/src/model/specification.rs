@@ -111,7 +111,8 @@ pub trait Specification: Send + Sync {
         2 * size_of::<Self::State>()
     }
 
-    /// Bytes that an operation holds outside itself, roughly: the memory budget counts them.
+    /// Bytes that an operation and a clone of it hold outside themselves, roughly: the memory budget
+    /// counts them.
     fn op_heap_bytes(&self, _op: &Self::Op) -> usize {
         2 * size_of::<Self::Op>()
     }

@@ -92,7 +92,7 @@ pub(super) fn decide(
         }
         Err(outcome) => return outcome,
     };
-    if replay(operations, classes, &order) {
+    if replay(operations, classes, &order, meter) {
         Outcome::Valid(order)
     } else {
         Outcome::Undecided

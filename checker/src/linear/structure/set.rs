@@ -71,12 +71,14 @@ impl Structured for Set {
         }
         let gaps = Gaps::new(operations);
         let decided = Members::new(self, operations, classes, &gaps).and_then(|mut members| {
-            members.rank()?;
+            if !members.rank(meter)? {
+                return Ok(None);
+            }
             members.place()?;
-            Ok(members.write_out())
+            Ok(Some(members.write_out()))
         });
         match decided {
-            Ok(order) if replay(operations, classes, &order) => Outcome::Valid(order),
+            Ok(Some(order)) if replay(operations, classes, &order, meter) => Outcome::Valid(order),
             Ok(_) => Outcome::Undecided,
             Err(contradiction) => Outcome::Invalid(contradiction),
         }
@@ -230,10 +232,14 @@ impl<'a> Members<'a> {
         Ok(at)
     }
 
-    /// Finds the first level of each member, and that the levels contain one another.
-    fn rank(&mut self) -> Result<(), Contradiction> {
+    /// Finds the first level of each member, and that the levels contain one another. False: the time
+    /// ended.
+    fn rank(&mut self, meter: &Meter<'_>) -> Result<bool, Contradiction> {
         let mut before = 0;
         for level in 0..self.levels.len() {
+            if meter.time_left().is_err() {
+                return Ok(false);
+            }
             let (class, reads) = &self.levels[level];
             let (class, first) = (*class, reads[0]);
             let (mut fresh, mut known) = (Vec::new(), 0);
@@ -262,7 +268,7 @@ impl<'a> Members<'a> {
             fresh.sort_by_cached_key(|&at| self.text(self.known[at as usize].number));
             self.fresh.push(fresh);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The read answers what none can.
@@ -456,8 +462,13 @@ pub(super) fn odd(set: &Set, read: &[u32], can_be: impl Fn(u32) -> bool) -> Opti
     Some(about(text, why))
 }
 
-/// Whether the order keeps to time, and the set allows it.
-pub(super) fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> bool {
+/// Whether the order keeps to time, and the set allows it; neither is known when the time ended.
+pub(super) fn replay(
+    operations: &[Timed],
+    classes: &[SetOp],
+    order: &[u32],
+    meter: &Meter<'_>,
+) -> bool {
     let mut members: hashbrown::HashSet<u32, FixedState> = hashbrown::HashSet::default();
     super::keeps_to_time(operations, order)
         && order.iter().all(
@@ -468,7 +479,8 @@ pub(super) fn replay(operations: &[Timed], classes: &[SetOp], order: &[u32]) -> 
                 }
                 SetOp::Contains(member, there) => members.contains(member) == *there,
                 SetOp::Read(read) => {
-                    read.len() == members.len()
+                    meter.time_left().is_ok()
+                        && read.len() == members.len()
                         && read.iter().all(|it| members.contains(it))
                         && read.windows(2).all(|pair| pair[0] != pair[1])
                 }

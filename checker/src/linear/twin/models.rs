@@ -183,7 +183,10 @@ fn sets_agree_with_the_twin() {
     let draw = |rng: &mut StdRng, unknown| set_of_answers(rng, unknown, true);
     let counts = structure_agrees(&aggregate::Set::default(), draw);
     has_bite(counts, [20; 3]);
-    assert!(counts[3] < rounds(4000) / 100, "whole reads go to the search");
+    assert!(
+        counts[3] < rounds(4000) / 100,
+        "whole reads go to the search"
+    );
 }
 
 #[test]
