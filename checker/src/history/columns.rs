@@ -66,6 +66,10 @@ pub struct Row<'a> {
     pub value: ValueId,
 }
 
+/// Names of functions in one history: they are looked for one after the other.
+const FUNCTIONS_MAX: usize = 1 << 10;
+pub(super) const TOO_MANY_FUNCTIONS: &str = "at most 1024 functions in a history";
+
 impl History {
     /// An empty one.
     pub fn new() -> Self {
@@ -84,7 +88,12 @@ impl History {
 
     /// Takes one more op, the latest.
     pub fn push(&mut self, op: &Op) {
-        let f = self.function(&op.f);
+        self.try_push(op).expect(TOO_MANY_FUNCTIONS);
+    }
+
+    /// Takes one more op; none, and nothing taken, when it is of one function too many.
+    pub(crate) fn try_push(&mut self, op: &Op) -> Option<()> {
+        let f = self.function(&op.f)?;
         let key = self.values.intern(&op.key);
         let value = self.values.intern(&op.value);
         let row = self.push_row(op.time, op.process.raw(), op.type_, f, key, value);
@@ -98,6 +107,7 @@ impl History {
         if let Some(revision) = op.revision {
             self.set_revision(row, revision);
         }
+        Some(())
     }
 
     pub(crate) fn push_row(
@@ -124,7 +134,7 @@ impl History {
 
     pub(crate) fn set_index(&mut self, row: usize, index: u64) {
         let expected = match (self.index.rows.last(), self.index.values.last()) {
-            (Some(&from), Some(&value)) => value + (row as u64 - u64::from(from)),
+            (Some(&from), Some(&value)) => value.wrapping_add(row as u64 - u64::from(from)),
             _ => row as u64,
         };
         if index != expected {
@@ -146,14 +156,16 @@ impl History {
         self.revision.push(row, revision);
     }
 
-    /// The number of a function's name.
-    pub(crate) fn function(&mut self, name: &str) -> u16 {
+    /// The number of a function's name; none when there are too many.
+    pub(crate) fn function(&mut self, name: &str) -> Option<u16> {
         if let Some(at) = self.functions.iter().position(|known| known == name) {
-            return at as u16;
+            return Some(at as u16);
         }
-        assert!(self.functions.len() < 1 << 14, "fewer than 16384 functions");
+        if self.functions.len() == FUNCTIONS_MAX {
+            return None;
+        }
         self.functions.push(name.to_owned());
-        self.functions.len() as u16 - 1
+        Some(self.functions.len() as u16 - 1)
     }
 
     /// The names that a tag's function number stands for.
@@ -228,7 +240,9 @@ impl History {
             .rows
             .partition_point(|&from| from as usize <= row);
         match at.checked_sub(1) {
-            Some(at) => self.index.values[at] + (row as u64 - u64::from(self.index.rows[at])),
+            Some(at) => {
+                self.index.values[at].wrapping_add(row as u64 - u64::from(self.index.rows[at]))
+            }
             None => row as u64,
         }
     }

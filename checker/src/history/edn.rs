@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value};
 
-use super::columns::History;
+use super::columns::{History, TOO_MANY_FUNCTIONS};
 use super::error::{Clock, ReadError};
 use super::op::{Op, Process, Type};
 
@@ -20,12 +20,12 @@ pub(super) fn read_until(
 ) -> Result<History, ReadError> {
     let mut parser = Parser { text, at: 0, clock };
     let mut history = History::new();
-    while parser.skip_blanks()? {
+    while parser.skip_blanks(0)? {
         let from = parser.at;
         let many = matches!(parser.text[parser.at], b'[' | b'(');
         if many {
             parser.at += 1;
-            while parser.skip_blanks()? && !matches!(parser.text[parser.at], b']' | b')') {
+            while parser.skip_blanks(0)? && !matches!(parser.text[parser.at], b']' | b')') {
                 let from = parser.at;
                 let form = parser.form(0)?;
                 push(&mut history, &parser, from, form, independent)?;
@@ -51,9 +51,9 @@ pub(super) fn read_until(
 pub(super) fn value(text: &[u8]) -> Option<Value> {
     let clock = Clock::default();
     let mut parser = Parser { text, at: 0, clock };
-    parser.skip_blanks().ok()?.then_some(())?;
+    parser.skip_blanks(0).ok()?.then_some(())?;
     let form = parser.form(0).ok()?;
-    (!parser.skip_blanks().ok()?).then_some(form)
+    (!parser.skip_blanks(0).ok()?).then_some(form)
 }
 
 /// Splits `[k v]` into key and value.
@@ -81,8 +81,8 @@ fn push(
     if independent {
         untuple(&mut op);
     }
-    history.push(&op);
-    Ok(())
+    let names = || parser.wrong(from, TOO_MANY_FUNCTIONS, &format!("{:?}", op.f));
+    history.try_push(&op).ok_or_else(names)
 }
 
 fn op(map: &mut Map<String, Value>, row: u64) -> Result<Op, (&'static str, String)> {
@@ -134,7 +134,7 @@ struct Parser<'a> {
     clock: Clock,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn wrong(&self, at: usize, expected: &str, found: &str) -> ReadError {
         let before = &self.text[..at.min(self.text.len())];
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
@@ -155,15 +155,16 @@ impl Parser<'_> {
     }
 
     /// Skips blanks, commas, comments and discarded forms. False at the end.
-    fn skip_blanks(&mut self) -> Result<bool, ReadError> {
+    fn skip_blanks(&mut self, depth: u32) -> Result<bool, ReadError> {
         while let Some(&byte) = self.text.get(self.at) {
             if byte == b';' {
                 let rest = &self.text[self.at..];
                 self.at += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             } else if byte == b'#' && self.text.get(self.at + 1) == Some(&b'_') {
+                self.nests(depth)?;
                 self.at += 2;
-                self.skip_blanks()?;
-                self.form(0)?;
+                self.skip_blanks(depth + 1)?;
+                self.form(depth + 1)?;
             } else if byte.is_ascii_whitespace() || byte == b',' {
                 self.at += 1;
             } else {
@@ -173,12 +174,17 @@ impl Parser<'_> {
         Ok(false)
     }
 
-    fn form(&mut self, depth: u32) -> Result<Value, ReadError> {
-        const DEPTH_MAX: u32 = 128;
-        self.clock.tick()?;
+    /// What is read here can be written as JSONL and read again.
+    fn nests(&self, depth: u32) -> Result<(), ReadError> {
+        const DEPTH_MAX: u32 = 126;
         if depth > DEPTH_MAX {
             return Err(self.wrong_here("fewer nested forms"));
         }
+        Ok(())
+    }
+
+    fn form(&mut self, depth: u32) -> Result<Value, ReadError> {
+        self.clock.tick()?;
         match self.text.get(self.at) {
             None | Some(b']' | b')' | b'}') => Err(self.wrong_here("a form")),
             Some(b'[') => Ok(Value::Array(self.items(b']', depth)?)),
@@ -187,7 +193,7 @@ impl Parser<'_> {
             Some(b'"') => self.string(),
             Some(b'\\') => {
                 self.at += 1;
-                Ok(Value::from(self.token()))
+                Ok(Value::from(self.token()?))
             }
             Some(b'#') if self.text.get(self.at + 1) == Some(&b'{') => {
                 self.at += 1;
@@ -195,9 +201,10 @@ impl Parser<'_> {
             }
             Some(b'#') => {
                 // A tagged form: the tag says how to print it, the form what it is.
+                self.nests(depth)?;
                 self.at += 1;
-                self.token();
-                if !self.skip_blanks()? {
+                self.token()?;
+                if !self.skip_blanks(depth)? {
                     return Err(self.wrong_here("a form after its tag"));
                 }
                 self.form(depth + 1)
@@ -207,10 +214,11 @@ impl Parser<'_> {
     }
 
     fn items(&mut self, end: u8, depth: u32) -> Result<Vec<Value>, ReadError> {
+        self.nests(depth)?;
         let from = self.at;
         self.at += 1;
         let mut items = Vec::new();
-        while self.skip_blanks()? {
+        while self.skip_blanks(depth)? {
             if self.text[self.at] == end {
                 self.at += 1;
                 return Ok(items);
@@ -241,6 +249,13 @@ impl Parser<'_> {
                 Value::String(key) => key,
                 other => other.to_string(),
             };
+            if map.contains_key(&key) {
+                return Err(self.wrong(
+                    from,
+                    "each key of this map once",
+                    &format!("{key:?} twice"),
+                ));
+            }
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -258,34 +273,60 @@ impl Parser<'_> {
             match byte {
                 b'"' => break,
                 b'\\' => {
-                    let escape = self.text.get(self.at).copied();
-                    self.at += 1;
-                    match escape {
-                        Some(b'n') => out.push(b'\n'),
-                        Some(b't') => out.push(b'\t'),
-                        Some(b'r') => out.push(b'\r'),
-                        Some(b'u') => {
-                            let digits = self.text.get(self.at..self.at + 4);
-                            let digits = digits.and_then(|it| std::str::from_utf8(it).ok());
-                            let code = digits.and_then(|it| u32::from_str_radix(it, 16).ok());
-                            let Some(code) = code else {
-                                return Err(self.wrong_here("four hexadecimal digits"));
-                            };
-                            let letter = char::from_u32(code).unwrap_or('\u{fffd}');
-                            out.extend_from_slice(letter.to_string().as_bytes());
-                            self.at += 4;
-                        }
-                        Some(other) => out.push(other),
-                        None => {}
-                    }
+                    let letter = self.escape()?;
+                    out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 other => out.push(other),
             }
         }
-        Ok(Value::from(String::from_utf8_lossy(&out).into_owned()))
+        match String::from_utf8(out) {
+            Ok(text) => Ok(Value::from(text)),
+            Err(_) => Err(self.wrong(from, "a string in UTF-8", "other bytes")),
+        }
     }
 
-    fn token(&mut self) -> String {
+    /// What stands behind a backslash.
+    fn escape(&mut self) -> Result<char, ReadError> {
+        let letter = match self.text.get(self.at) {
+            Some(b'n') => '\n',
+            Some(b't') => '\t',
+            Some(b'r') => '\r',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(&same @ (b'"' | b'\\' | b'/')) => char::from(same),
+            Some(b'u') => {
+                let first = self.code_unit(self.at + 1)?;
+                self.at += 4;
+                let mut units = vec![first];
+                if (0xd800..0xdc00).contains(&first) && self.text[self.at + 1..].starts_with(b"\\u")
+                {
+                    units.push(self.code_unit(self.at + 3)?);
+                    self.at += 6;
+                }
+                match char::decode_utf16(units).next() {
+                    Some(Ok(letter)) => letter,
+                    _ => return Err(self.wrong_here("a letter, not half of one")),
+                }
+            }
+            _ => {
+                return Err(
+                    self.wrong_here("one of the letters nrtbfu, or a quote, behind a backslash")
+                );
+            }
+        };
+        self.at += 1;
+        Ok(letter)
+    }
+
+    fn code_unit(&self, from: usize) -> Result<u16, ReadError> {
+        let digits = self.text.get(from..from + 4);
+        let digits = digits.filter(|it| it.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|it| std::str::from_utf8(it).ok());
+        let unit = digits.and_then(|it| u16::from_str_radix(it, 16).ok());
+        unit.ok_or_else(|| self.wrong_here("four hexadecimal digits"))
+    }
+
+    fn token(&mut self) -> Result<&'a str, ReadError> {
         let from = self.at;
         while let Some(&byte) = self.text.get(self.at) {
             if byte.is_ascii_whitespace() || b",;[](){}\"".contains(&byte) {
@@ -293,37 +334,48 @@ impl Parser<'_> {
             }
             self.at += 1;
         }
-        String::from_utf8_lossy(&self.text[from..self.at]).into_owned()
+        std::str::from_utf8(&self.text[from..self.at])
+            .map_err(|_| self.wrong(from, "text in UTF-8", "other bytes"))
     }
 
     fn atom(&mut self) -> Result<Value, ReadError> {
         let from = self.at;
-        let token = self.token();
+        let token = self.token()?;
         if token.is_empty() {
             return Err(self.wrong_here("a form"));
         }
-        Ok(match token.as_str() {
-            "nil" => Value::Null,
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            token => {
-                if let Some(keyword) = token.strip_prefix(':') {
-                    Value::from(keyword)
-                } else if let Ok(integer) = token.trim_end_matches('N').parse::<i64>() {
-                    Value::from(integer)
-                } else if token
-                    .starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
-                    && let Ok(float) = token.trim_end_matches('M').parse::<f64>()
-                    && float.is_finite()
-                {
-                    Value::from(float)
-                } else if token.starts_with(|first: char| first.is_ascii_digit()) {
-                    return Err(self.wrong(from, "a number", token));
-                } else {
-                    Value::from(token)
-                }
-            }
-        })
+        if let Some(keyword) = token.strip_prefix(':') {
+            return Ok(Value::from(keyword));
+        }
+        let unsigned = token.strip_prefix(['+', '-']).unwrap_or(token);
+        if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+            return Ok(match token {
+                "nil" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                symbol => Value::from(symbol),
+            });
+        }
+        let integer = token.strip_suffix('N').unwrap_or(token);
+        if let Ok(integer) = integer.parse::<i64>() {
+            return Ok(Value::from(integer));
+        }
+        if let Ok(integer) = integer.parse::<u64>() {
+            return Ok(Value::from(integer));
+        }
+        if integer
+            .bytes()
+            .skip(token.len() - unsigned.len())
+            .all(|it| it.is_ascii_digit())
+        {
+            // As a float it could not be told from its neighbours.
+            return Err(self.wrong(from, "an integer of 64 bits", token));
+        }
+        match token.strip_suffix('M').unwrap_or(token).parse::<f64>() {
+            Ok(float) if float.is_finite() => Ok(Value::from(float)),
+            _ if unsigned.starts_with('.') => Ok(Value::from(token)),
+            _ => Err(self.wrong(from, "a number", token)),
+        }
     }
 }
 
@@ -339,12 +391,9 @@ pub fn write(history: &History, mut output: impl Write) -> std::io::Result<()> {
             "{{:index {}, :time {}, :process {process}",
             op.index, op.time
         )?;
-        write!(
-            output,
-            ", :type :{}, :f :{}, :value ",
-            op.type_.name(),
-            op.f
-        )?;
+        write!(output, ", :type :{}, :f ", op.type_.name())?;
+        write_name(&op.f, &mut output)?;
+        output.write_all(b", :value ")?;
         if op.key.is_null() {
             write_value(&op.value, &mut output)?;
         } else {
@@ -364,6 +413,15 @@ pub fn write(history: &History, mut output: impl Write) -> std::io::Result<()> {
         output.write_all(b"}\n")?;
     }
     output.flush()
+}
+
+/// A keyword, when the name can be one.
+fn write_name(name: &str, output: &mut impl Write) -> std::io::Result<()> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*+!?/<>=".contains(&byte);
+    if !name.is_empty() && name.bytes().all(fits) {
+        return write!(output, ":{name}");
+    }
+    Ok(serde_json::to_writer(output, name)?)
 }
 
 fn write_value(value: &Value, output: &mut impl Write) -> std::io::Result<()> {

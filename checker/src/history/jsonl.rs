@@ -10,14 +10,16 @@
 
 use std::io::{BufRead, Write};
 
-use super::columns::History;
+use super::columns::{History, TOO_MANY_FUNCTIONS};
 use super::error::ReadError;
 use super::op::{Op, Process, Type};
 use super::scan::Scanner;
-use super::values::ValueId;
 
 /// The first line of a recording.
 pub const HEADER: &str = r#"{"ordeal":"history","version":1}"#;
+
+/// Bytes in one line: what unpacks to more than that without an end of line is no recording.
+const LINE_MAX: usize = 1 << 28;
 
 /// Reads a whole recording.
 pub fn read(input: impl BufRead) -> Result<History, ReadError> {
@@ -57,6 +59,10 @@ impl Reader {
                 }
                 rest = &after[1..];
             }
+            if self.cut.len() + rest.len() > LINE_MAX {
+                let (expected, found) = ("lines of at most 256 MiB", "a longer one");
+                return Err(wrong(self.line + 1, 1, expected, found));
+            }
             self.cut.extend_from_slice(rest);
             input.consume(taken);
         }
@@ -91,11 +97,23 @@ impl Reader {
             return Ok(());
         }
         let mut op: Op = serde_json::from_slice(body).map_err(|error| self.syntax(line, &error))?;
+        if let Some(at) = long_integer(body) {
+            let column = body[..at].len() + line.len() - line.trim_ascii_start().len() + 1;
+            let (expected, found) = ("integers of at most 64 bits", "a longer one");
+            return Err(wrong(self.line, column as u64, expected, found));
+        }
         if !has_time(body) {
             op.time = self.history.len() as u64;
         }
-        self.history.push(&op);
-        Ok(())
+        match self.history.try_push(&op) {
+            Some(()) => Ok(()),
+            None => Err(wrong(
+                self.line,
+                1,
+                TOO_MANY_FUNCTIONS,
+                &format!("{:?}", op.f),
+            )),
+        }
     }
 
     fn syntax(&self, line: &[u8], error: &serde_json::Error) -> ReadError {
@@ -110,12 +128,7 @@ impl Reader {
         };
         let blank = line.len() - line.trim_ascii_start().len();
         let column = (blank + error.column()) as u64;
-        ReadError::Syntax {
-            line: self.line,
-            column,
-            expected,
-            found,
-        }
+        wrong(self.line, column, &expected, &found)
     }
 }
 
@@ -123,13 +136,56 @@ fn has_time(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"\"time\"").is_some()
 }
 
+fn wrong(line: u64, column: u64, expected: &str, found: &str) -> ReadError {
+    ReadError::Syntax {
+        line,
+        column,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
+/// Where in a text that is JSON an integer begins that fits no 64 bits. `serde_json` takes it for a
+/// float, which could not be told from its neighbours.
+fn long_integer(text: &[u8]) -> Option<usize> {
+    let (mut at, mut quoted) = (0, false);
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'"' => quoted = !quoted,
+            b'0'..=b'9' if !quoted => {
+                let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b".+-".contains(byte);
+                let length = text[at..].iter().take_while(|byte| is_part(byte)).count();
+                let number = std::str::from_utf8(&text[at..at + length]).unwrap_or_default();
+                let negative = at > 0 && text[at - 1] == b'-';
+                let is_integer = number.bytes().all(|byte| byte.is_ascii_digit());
+                let fits = if negative {
+                    format!("-{number}").parse::<i64>().is_ok()
+                } else {
+                    number.parse::<u64>().is_ok()
+                };
+                if is_integer && !fits {
+                    return Some(at);
+                }
+                at += length - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
 fn is_header(line: &[u8]) -> Result<bool, ReadError> {
     #[derive(serde::Deserialize)]
     struct Header {
         ordeal: String,
         version: u64,
+        /// Then it is an op, whatever else.
+        process: Option<serde::de::IgnoredAny>,
     }
-    let Ok(header) = serde_json::from_slice::<Header>(line) else {
+    let header = serde_json::from_slice::<Header>(line);
+    let Some(header) = header.ok().filter(|it| it.process.is_none()) else {
         return Ok(false);
     };
     if header.ordeal == "history" && header.version == 1 {
@@ -146,25 +202,25 @@ fn is_header(line: &[u8]) -> Result<bool, ReadError> {
 /// Reads an ordinary line into the columns. None: nothing was taken, the line is out of the ordinary.
 fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()> {
     let mut scan = Scanner::new(line);
-    let row = history.len() as u64;
-    let (mut index, mut time) = (row, row);
-    let (mut process, mut type_, mut f) = (None, None, None);
+    let (mut index, mut time, mut process, mut type_) = (None, None, None, None);
     // In the order in which we write them, fields need not be told apart.
     if let Some(begin) = begin(&mut scan) {
-        (index, time) = (begin.index, begin.time);
+        (index, time) = (Some(begin.index), Some(begin.time));
         (process, type_) = (Some(begin.process), Some(begin.type_));
     } else {
         scan = Scanner::new(line);
         scan.expect(b'{')?;
     }
-    let (mut key, mut value) = (ValueId::NULL, ValueId::NULL);
+    let mut fields = if index.is_some() { 4 } else { 0 };
+    let (mut f, mut key, mut value) = (None, None, None);
     let (mut error, mut node, mut revision) = (None, None, None);
     loop {
+        fields += 1;
         let name = scan.plain_bytes()?;
         scan.expect(b':')?;
         match name {
-            b"index" => index = scan.unsigned()?,
-            b"time" => time = scan.unsigned()?,
+            b"index" => index = Some(scan.unsigned()?),
+            b"time" => time = Some(scan.unsigned()?),
             b"process" if scan.peek() == Some(b'"') => {
                 process = Some((scan.plain_string()? == "nemesis").then_some(Process::NEMESIS)?);
             }
@@ -174,12 +230,12 @@ fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()>
             }
             b"type" => type_ = Some(Type::from_name(scan.plain_bytes()?)?),
             b"f" => f = Some(scan.plain_string()?),
-            b"key" => key = scan.value(history.values_mut(), scratch)?,
+            b"key" => key = Some(scan.value(history.values_mut(), scratch)?),
             b"value" => {
                 let steps = (f == Some("txn")).then(|| scan.steps(history.values_mut()));
                 value = match steps.flatten() {
-                    Some(steps) => steps,
-                    None => scan.value(history.values_mut(), scratch)?,
+                    None => Some(scan.value(history.values_mut(), scratch)?),
+                    steps => steps,
                 }
             }
             b"error" => error = Some(scan.plain_string()?),
@@ -194,10 +250,22 @@ fn fast(line: &[u8], history: &mut History, scratch: &mut Vec<u8>) -> Option<()>
         }
     }
     scan.at_end()?;
+    // A field that came twice is an error, and the whole parser's to tell.
+    let found = [
+        index.is_some(),
+        time.is_some(),
+        key.is_some(),
+        value.is_some(),
+    ];
+    let rare = [error.is_some(), node.is_some(), revision.is_some()];
     let (process, type_, f) = (process?, type_?, f?);
-    let f = history.function(f);
-    let row = history.push_row(time, process, type_, f, key, value);
-    history.set_index(row, index);
+    let distinct = found.iter().chain(&rare).filter(|it| **it).count() + 3;
+    (distinct == fields).then_some(())?;
+    let f = history.function(f)?;
+    let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
+    let next = history.len() as u64;
+    let row = history.push_row(time.unwrap_or(next), process, type_, f, key, value);
+    history.set_index(row, index.unwrap_or(next));
     if let Some(error) = error {
         history.set_error(row, error);
     }

@@ -106,6 +106,9 @@ fn unpack(input: impl Read, options: ReadOptions) -> Result<History, ReadError> 
     plain(input, options)
 }
 
+/// Bytes of EDN or text, unpacked: a small file may unpack to more than there is memory.
+const WHOLE_MAX: u64 = 4 << 30;
+
 fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadError> {
     let format = match options.format {
         Some(format) => format,
@@ -115,7 +118,11 @@ fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadE
         return jsonl::read(input);
     }
     let mut whole = Vec::new();
-    input.read_to_end(&mut whole)?;
+    input.take(WHOLE_MAX + 1).read_to_end(&mut whole)?;
+    if whole.len() as u64 > WHOLE_MAX {
+        let large = "more than 4 GiB of EDN or text, which is read whole: JSONL has no such bound";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, large).into());
+    }
     let clock = Clock::until(options.deadline);
     let read = |independent| match format {
         Format::Edn => edn::read_until(&whole, independent, clock),

@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use super::columns::History;
+use super::columns::{History, TOO_MANY_FUNCTIONS};
 use super::edn;
 use super::error::{Clock, ReadError};
 use super::op::{Op, Process, Type};
@@ -25,7 +25,7 @@ pub(super) fn read_until(
 ) -> Result<History, ReadError> {
     let mut history = History::new();
     let mut skipped = 0u64;
-    for line in text.split(|&byte| byte == b'\n') {
+    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         clock.tick()?;
         let Ok(line) = std::str::from_utf8(line) else {
             skipped += 1;
@@ -36,7 +36,12 @@ pub(super) fn read_until(
                 if independent {
                     edn::untuple(&mut op);
                 }
-                history.push(&op);
+                history.try_push(&op).ok_or_else(|| ReadError::Syntax {
+                    line: number,
+                    column: 1,
+                    expected: TOO_MANY_FUNCTIONS.into(),
+                    found: format!("{:?}", op.f),
+                })?;
             }
             None => skipped += u64::from(!line.trim().is_empty()),
         }
@@ -96,9 +101,15 @@ fn value_and_error(rest: &str) -> (Value, Option<String>) {
     let Some(Value::Array(mut forms)) = whole else {
         return (Value::from(rest), None);
     };
-    let error = (forms.len() > 1).then(|| match forms.swap_remove(1) {
+    let mut rest = forms.split_off(forms.len().min(1));
+    let error = match rest.len() {
+        0 => None,
+        1 => rest.pop(),
+        _ => Some(Value::Array(rest)),
+    };
+    let error = error.map(|error| match error {
         Value::String(error) => error,
         other => other.to_string(),
     });
-    (forms.into_iter().next().unwrap_or_default(), error)
+    (forms.pop().unwrap_or_default(), error)
 }
