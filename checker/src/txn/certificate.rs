@@ -12,6 +12,9 @@ use super::table::{Data, Kind, MicroOp, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 
+/// In place of when it started: it has committed, and may not again.
+const ENDED: u32 = NEVER - 1;
+
 /// The start or the commit of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -47,7 +50,7 @@ pub(crate) struct Replay<'a> {
     state: Vec<u32>,
     /// Of each key, how many commits there had been when it was last written.
     touched: Vec<u32>,
-    /// Of each transaction, how many commits there had been when it started.
+    /// Of each transaction, how many commits there had been when it started; then [`ENDED`].
     started: Vec<u32>,
     /// Of each process, the last transaction that started and whether it committed.
     sessions: Option<HashMap<u32, (u32, bool)>>,
@@ -139,9 +142,9 @@ impl<'a> Replay<'a> {
     }
 
     fn commit(&mut self, txn: u32) -> bool {
-        let started = self.started[txn as usize];
+        let started = std::mem::replace(&mut self.started[txn as usize], ENDED);
         self.commits += 1;
-        let mut alone = started != NEVER && (!self.serial || self.next == txn);
+        let mut alone = started < ENDED && (!self.serial || self.next == txn);
         self.next = NEVER;
         for op in self.table.ops(txn) {
             let Some(version) = op.written() else {

@@ -5,21 +5,21 @@ use super::super::table::{Data, Status};
 use super::history::{KEYS, Op, Txn};
 
 /// What binds the order besides data.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Binds {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Binds {
     sessions: bool,
     real_time: bool,
 }
 
-const FREE: Binds = Binds {
+pub(super) const FREE: Binds = Binds {
     sessions: false,
     real_time: false,
 };
-const SESSIONS: Binds = Binds {
+pub(super) const SESSIONS: Binds = Binds {
     sessions: true,
     real_time: false,
 };
-const REAL_TIME: Binds = Binds {
+pub(super) const REAL_TIME: Binds = Binds {
     sessions: true,
     real_time: true,
 };
@@ -31,7 +31,7 @@ pub(super) struct Twin<'a> {
 }
 
 impl Twin<'_> {
-    fn before(&self, a: usize, b: usize, binds: Binds) -> bool {
+    pub(super) fn before(&self, a: usize, b: usize, binds: Binds) -> bool {
         let (a, b) = (&self.txns[a], &self.txns[b]);
         (binds.sessions && a.process == b.process && a.invoked < b.invoked)
             || (binds.real_time && a.ended() < b.invoked)
@@ -56,7 +56,7 @@ impl Twin<'_> {
     }
 
     /// Runs a transaction on a state; false when a read disagrees.
-    fn runs(&self, txn: usize, state: &mut [Vec<u64>]) -> bool {
+    pub(super) fn runs(&self, txn: usize, state: &mut [Vec<u64>]) -> bool {
         let known = self.txns[txn].status == Status::Committed;
         self.txns[txn].ops.iter().all(|op| match op {
             Op::Write(key, value) => {

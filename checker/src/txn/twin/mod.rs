@@ -6,6 +6,7 @@
 
 mod history;
 mod levels;
+mod orders;
 mod shapes;
 
 use rand::SeedableRng;
@@ -18,6 +19,7 @@ use super::level::Level;
 use super::table::Data;
 use history::{Txn, history, show, table};
 use levels::Twin;
+use orders::compare_certificate;
 use shapes::compare_cycles;
 
 /// Anomalies of single reads, which the levels' definitions do not all speak of.
@@ -89,6 +91,7 @@ fn lists_agree_with_the_definitions() {
         let analysis = analyze(&table, &Limits::default());
         assert_eq!(analysis.unknown, None, "round {round}");
         open += compare_levels(&txns, Data::Lists, &analysis, round);
+        compare_certificate(&txns, &table, &analysis, round);
         broken += u64::from(analysis.standing(Level::StrictSerializable) == Standing::Violated);
         if !analysis
             .findings
@@ -113,9 +116,11 @@ fn registers_agree_with_the_definitions() {
     for round in 0..rounds {
         let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(round));
         let txns = history(&mut rng);
-        let analysis = analyze(&table(&txns, Data::Registers), &Limits::default());
+        let table = table(&txns, Data::Registers);
+        let analysis = analyze(&table, &Limits::default());
         assert_eq!(analysis.unknown, None, "round {round}");
         open += compare_levels(&txns, Data::Registers, &analysis, round);
+        compare_certificate(&txns, &table, &analysis, round);
         broken += u64::from(analysis.standing(Level::StrictSerializable) == Standing::Violated);
     }
     println!("{rounds} histories, {broken} not strict serializable, {open} levels left open");
