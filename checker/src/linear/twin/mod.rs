@@ -56,6 +56,8 @@ pub(super) struct Shape {
     pub(super) differs: bool,
     /// One in so many completed operations has an unknown outcome.
     pub(super) unknown_one_in: u32,
+    /// So many in ten are writes, of the rest somewhat more reads than `cas`.
+    pub(super) writes: u32,
 }
 
 /// A small random register history. It is legal as run, then mutated in half of the cases.
@@ -74,10 +76,12 @@ pub(super) fn draw(rng: &mut StdRng, shape: Shape) -> Vec<Operation> {
                 } else {
                     rng.random_range(0..3)
                 };
-                let action = match rng.random_range(0..10) {
-                    0..4 => Action::Read(u32::MAX),
-                    4..7 => Action::Write(value),
-                    _ => Action::Cas(u32::MAX, value),
+                let action = if rng.random_range(0..10) < shape.writes {
+                    Action::Write(value)
+                } else if rng.random_range(0..7) < 4 {
+                    Action::Read(u32::MAX)
+                } else {
+                    Action::Cas(u32::MAX, value)
                 };
                 open[client] = Some((operations.len(), false));
                 operations.push(Operation {
@@ -216,12 +220,14 @@ mod tests {
         let (mut decided, mut invalid) = (0, 0);
         let rounds = rounds(150_000);
         for round in 0..rounds {
+            let crowded = round % 6 == 0;
             let shape = Shape {
-                operations: rng.random_range(1..11),
-                clients: rng.random_range(1..7),
+                operations: rng.random_range(if crowded { 6 } else { 1 }..11),
+                clients: if crowded { 6 } else { rng.random_range(1..7) },
                 unknown_one_in: [2, 4, 8, 100][round % 5 % 4],
-                unique: round % 4 != 0,
+                unique: !crowded && round % 4 != 0,
                 differs: round % 7 == 0,
+                writes: if crowded { 6 } else { 3 },
             };
             let operations = draw(&mut rng, shape);
             let (mut space, timed) = RegisterSpace::new(&operations, 0);
@@ -241,6 +247,11 @@ mod tests {
             }
             if !expected && round % 3 == 0 {
                 shrinks(&mut space, &timed, &purse);
+            }
+            if expected && round % 3 == 0 {
+                let whole: Vec<(u32, Timed)> = (0..).zip(timed.iter().copied()).collect();
+                let confirmed = shrink::confirmed(&mut space, &whole, &purse);
+                assert_eq!(confirmed, Some(false), "{operations:?} is legal");
             }
             let mut meter = Meter::new(&purse, u64::MAX);
             match zones::check(&operations, 0, true, &mut meter) {
@@ -279,6 +290,14 @@ mod tests {
         );
         assert_eq!(shrink::confirmed(space, &core, purse), Some(true));
         the_rest_could_not_help(space, timed, &core);
+        for it in left.iter().filter(|it| it.is_open()) {
+            let feeds =
+                |other: &Timed| other.invoke != it.invoke && space.feeds(it.class, other.class);
+            assert!(
+                left.iter().any(feeds),
+                "nothing in {left:?} can have needed {it:?}"
+            );
+        }
         for at in 0..left.len() {
             let mut weaker = left.clone();
             match space.effect(weaker[at].class) {

@@ -334,8 +334,8 @@ impl<'a> Zones<'a> {
             {
                 return Err(self.clash(last, zone));
             }
-            let is_forward = zone.least_return < zone.greatest_invoke;
-            if is_forward && forward.is_none_or(|it| it.greatest_invoke < zone.greatest_invoke) {
+            // It ends after the last forward one does, or the two would clash.
+            if zone.least_return < zone.greatest_invoke {
                 forward = Some(zone);
             }
         }
