@@ -4,17 +4,19 @@ use std::time::Instant;
 
 use super::anomaly::{Findings, Kind};
 use super::certificate::Event;
-use super::graph::Graph;
+use super::component::Components;
+use super::graph::{Graph, Mask};
 use super::judge::Judge;
 use super::level::Level;
-use super::rows::Rows;
+use super::order::{Listed, Order};
 use super::solve::Searched;
 use super::standing::{Known, Standing};
 use super::table::{Data, Table};
+use super::walk::Walked;
 use super::witness::Witness;
 use super::work::{Stop, Watch};
 use super::writes::Writes;
-use super::{append, register, serial, solve};
+use super::{append, register, solve, walk};
 
 /// What an analysis may use.
 #[derive(Clone, Copy, Debug)]
@@ -143,44 +145,96 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
             table.key_text(table.key_of(version)),
         )));
     }
-    let mut searched = None;
-    let findings = &mut analysis.findings;
-    let (order, order_known, graph) = match table.data() {
-        Data::Lists => {
-            if let Some(events) = serial::proof(table, &writes, watch)? {
-                analysis.memory_bytes = watch.held + serial::bytes(table);
-                analysis.all_hold(events);
-                return Ok(());
-            }
-            let (order, graph) = lists(table, &writes, findings, watch)?;
-            (order, true, graph)
-        }
-        Data::Registers => {
-            register::reads(table, &writes, findings, watch)?;
-            if findings.is_empty() && limits.asked == Level::StrictSerializable {
-                searched = search_first(table, &writes, limits, watch);
-                if let Some((_, Searched::Proven(events))) = searched {
-                    analysis.memory_bytes = watch.held;
-                    analysis.all_hold(events);
-                    return Ok(());
-                }
-            }
-            let order = register::order(table, &writes, limits.assume, findings, watch)?;
-            let total = register::is_total(table, &writes, &order);
-            let graph = dependencies(table, &writes, &order, findings, watch)?;
-            (order, total, graph)
-        }
+    match table.data() {
+        Data::Lists => lists(table, &writes, limits, watch, analysis),
+        Data::Registers => registers(table, &writes, limits, watch, analysis),
+    }
+}
+
+/// Of lists only those on cycles get a graph. What single reads get wrong, and lost updates, are sought
+/// beside.
+fn lists(
+    table: &Table,
+    writes: &Writes,
+    limits: &Limits,
+    watch: Watch,
+    analysis: &mut Analysis,
+) -> Result<(), Stop> {
+    let listed = Listed::of(table, writes, watch)?;
+    let walked = walk::through(table, writes, &listed, watch);
+    analysis.memory_bytes = watch.held + walk::bytes(table);
+    if let Ok(Walked::Proven(events)) = walked {
+        analysis.all_hold(events);
+        return Ok(());
+    }
+    let order = Order::Listed(listed);
+    let witness = Witness {
+        table,
+        writes,
+        order: &order,
     };
-    let watch = watch.holding(order.memory() + graph.memory())?;
-    // The components' numbers and stacks.
+    let mut lost = Findings::default();
+    let (singles, built) = rayon::join(
+        || append::singles(table, writes, &mut analysis.findings, watch),
+        || {
+            let Walked::Parts(parts) = walked? else {
+                unreachable!("what is proven was returned")
+            };
+            let watch = watch.holding(order.memory() + parts.memory())?;
+            let graph = dependencies(witness, Some(&parts), &mut lost, watch)?;
+            let watch = watch.holding(graph.memory())?;
+            let all = parts.with_helpers(&graph, watch)?;
+            Ok((graph, all, watch))
+        },
+    );
+    analysis.findings.absorb(lost);
+    let (graph, all, watch) = singles.and(built)?;
+    Judge {
+        witness,
+        graph: &graph,
+        limits,
+        watch,
+        order_known: true,
+        searched: None,
+        analysis,
+    }
+    .run(&all)
+}
+
+fn registers(
+    table: &Table,
+    writes: &Writes,
+    limits: &Limits,
+    watch: Watch,
+    analysis: &mut Analysis,
+) -> Result<(), Stop> {
+    let findings = &mut analysis.findings;
+    register::reads(table, writes, findings, watch)?;
+    let mut searched = None;
+    if findings.is_empty() && limits.asked == Level::StrictSerializable {
+        searched = search_first(table, writes, limits, watch);
+        if let Some((_, Searched::Proven(events))) = searched {
+            analysis.memory_bytes = watch.held;
+            analysis.all_hold(events);
+            return Ok(());
+        }
+    }
+    let order = register::order(table, writes, limits.assume, findings, watch)?;
+    let order_known = register::is_total(table, writes, &order);
+    let order = Order::Inferred(order);
+    let watch = watch.holding(order.memory())?;
+    let witness = Witness {
+        table,
+        writes,
+        order: &order,
+    };
+    let graph = dependencies(witness, None, findings, watch)?;
+    let watch = watch.holding(graph.memory())?;
     watch.memory(COMPONENT_BYTES * graph.len())?;
     analysis.memory_bytes = watch.held + COMPONENT_BYTES * graph.len();
+    let all = Components::of(&graph, Mask::ALL, watch)?;
     Judge {
-        witness: Witness {
-            table,
-            writes: &writes,
-            order: &order,
-        },
+        witness,
         graph: &graph,
         limits,
         watch,
@@ -188,47 +242,20 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
         searched,
         analysis,
     }
-    .run()
-}
-
-/// The order of the lists' versions and the graph. What single reads get wrong is sought beside.
-fn lists(
-    table: &Table,
-    writes: &Writes,
-    findings: &mut Findings,
-    watch: Watch,
-) -> Result<(Rows, Graph), Stop> {
-    let mut others = Findings::default();
-    let (reads, built) = rayon::join(
-        || append::reads(table, writes, findings, watch),
-        || {
-            let order = append::order(table, writes, &mut others, watch)?;
-            let graph = dependencies(table, writes, &order, &mut others, watch)?;
-            Ok((order, graph))
-        },
-    );
-    findings.absorb(others);
-    reads.and(built)
+    .run(&all)
 }
 
 /// The graph; lost updates are sought beside.
 fn dependencies(
-    table: &Table,
-    writes: &Writes,
-    order: &Rows,
+    witness: Witness,
+    parts: Option<&Components>,
     findings: &mut Findings,
     watch: Watch,
 ) -> Result<Graph, Stop> {
-    let updaters = table.versions() * size_of::<u32>();
-    let watch = watch.holding(order.memory() + updaters)?;
-    let witness = Witness {
-        table,
-        writes,
-        order,
-    };
+    let watch = watch.holding(witness.table.versions() * size_of::<u32>())?;
     let (lost, graph) = rayon::join(
         || witness.lost_updates(findings, watch),
-        || Graph::of(table, writes, order, watch),
+        || Graph::of(witness, parts, Mask::ALL, watch),
     );
     lost.and(graph)
 }

@@ -1,115 +1,87 @@
-//! Lists: what the reads say of the order of appends, and what they get wrong on their own.
-//!
-//! A read of a list shows the whole past of its key, so the longest read of a key *is* the order of
-//! its versions, as far as anyone looked. A committed append that no read saw stands after all that
-//! were read, as each of those reads would have shown it; the order among such appends stays open,
-//! and as nobody looked, any order will do.
+//! Lists: what reads get wrong on their own, and transactions within themselves.
+
+use std::ops::Range;
 
 use hashbrown::HashSet;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
-use super::rows::Rows;
+use super::lists::NOWHERE;
 use super::table::{Kind, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 
-/// Each version's next versions that took effect.
-pub(crate) fn order(
-    table: &Table,
-    writes: &Writes,
-    findings: &mut Findings,
-    watch: Watch,
-) -> Result<Rows, Stop> {
-    watch.memory(
-        table.values() * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), table.values()),
-    )?;
-    let mut pairs = Vec::with_capacity(table.values());
-    let mut last: Vec<u32> = Vec::with_capacity(table.keys());
-    for key in 0..table.keys() as u32 {
-        watch.round(key)?;
-        last.push(chain(table, writes, key, &mut pairs, findings));
-    }
-    // The versions that only reads which fit no order have seen.
-    let aside: HashSet<u32> = table.lists().aside().iter().flatten().copied().collect();
-    for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
-        watch.round(txn)?;
-        own_order(table, txn, findings);
-        for version in table.ops(txn).iter().filter_map(|op| op.written()) {
-            if !table.is_listed(version) && !aside.contains(&version) {
-                pairs.push((last[table.key_of(version) as usize], version));
-            }
-        }
-    }
-    Ok(Rows::of(table.versions(), &pairs))
-}
-
-/// A transaction's own appends to a key stand in its order, the earlier one not missing.
-fn own_order(table: &Table, txn: u32, findings: &mut Findings) {
-    let ops = table.ops(txn);
-    for (at, op) in ops.iter().enumerate() {
-        let Some(version) = op.written() else {
-            continue;
-        };
-        let mut later = ops[at + 1..].iter().filter(|later| later.key == op.key);
-        let Some(next) = later.find_map(|later| later.written()) else {
-            continue;
-        };
-        if table.lists().position(version) > table.lists().position(next) {
-            findings.add(Anomaly::IncompatibleOrder, || {
-                Evidence::Versions(vec![version, next])
-            });
-        }
-    }
-}
-
-/// Links the versions of a key's longest read; gives the last one that took effect.
-fn chain(
-    table: &Table,
-    writes: &Writes,
-    key: u32,
-    pairs: &mut Vec<(u32, u32)>,
-    findings: &mut Findings,
-) -> u32 {
-    let mut before = table.initial(key);
-    let mut dead: Vec<u32> = Vec::new();
-    for &version in table.lists().longest(key) {
-        if writes.live_writer(version).is_none() {
-            dead.push(version);
-            continue;
-        }
-        if let Some(&aborted) = dead.last()
-            && let (Some(by), Some(on)) = (writes.writer(aborted), writes.writer(version))
-        {
-            let evidence = Evidence::On {
-                aborted,
-                committed: version,
-                writers: [by, on],
-            };
-            findings.add(Anomaly::DirtyUpdate, || evidence);
-        }
-        pairs.push((before, version));
-        pairs.extend(dead.drain(..).map(|dead| (dead, version)));
-        before = version;
-    }
-    before
-}
-
-/// Finds what single reads get wrong.
-pub(crate) fn reads(
+/// Finds what is wrong with single lists and single transactions.
+pub(crate) fn singles(
     table: &Table,
     writes: &Writes,
     findings: &mut Findings,
     watch: Watch,
 ) -> Result<(), Stop> {
-    let bad = FirstBad::of(table, writes);
-    for txn in (0..table.len() as u32).filter(|&txn| table.status(txn) == Status::Committed) {
-        watch.round(txn)?;
+    const PART: usize = 1 << 14;
+    let bad: Vec<FirstBad> = (0..table.keys() as u32)
+        .into_par_iter()
+        .map(|key| FirstBad::of(table, writes, key))
+        .collect();
+    watch.time()?;
+    for (key, _) in (0..).zip(&bad).filter(|(_, bad)| bad.aborted != NOWHERE) {
+        dirty_updates(table, writes, key, findings);
+    }
+    let parts = (0..table.len().div_ceil(PART)).into_par_iter().map(|part| {
+        watch.time()?;
+        let end = table.len().min((part + 1) * PART);
+        let mut found = Findings::default();
+        within(
+            table,
+            writes,
+            &bad,
+            (part * PART) as u32..end as u32,
+            &mut found,
+        );
+        Ok(found)
+    });
+    let parts: Vec<Findings> = parts.collect::<Result<_, Stop>>()?;
+    for found in parts {
+        findings.absorb(found);
+    }
+    Ok(())
+}
+
+/// Finds committed appends that stand directly on aborted ones.
+fn dirty_updates(table: &Table, writes: &Writes, key: u32, findings: &mut Findings) {
+    for pair in table.lists().longest(key).windows(2) {
+        let (aborted, committed) = (pair[0], pair[1]);
+        if is_aborted(writes, aborted)
+            && let (Some(by), Some(on)) = (writes.writer(aborted), writes.live_writer(committed))
+        {
+            findings.add(Anomaly::DirtyUpdate, || Evidence::On {
+                aborted,
+                committed,
+                writers: [by, on],
+            });
+        }
+    }
+}
+
+/// Looks into each of these transactions.
+fn within(
+    table: &Table,
+    writes: &Writes,
+    bad: &[FirstBad],
+    txns: Range<u32>,
+    findings: &mut Findings,
+) {
+    for txn in txns.filter(|&txn| writes.is_live(txn)) {
+        own_order(table, txn, findings);
+        if table.status(txn) != Status::Committed {
+            continue;
+        }
         for (at, op) in table.ops(txn).iter().enumerate() {
             if op.kind != Kind::Read {
                 continue;
             }
             if table.fits(*op) {
-                bad.check(table, writes, txn, at, findings);
+                bad[op.key as usize].check(table, writes, txn, at, findings);
             } else {
                 misfit(table, writes, txn, at, findings);
             }
@@ -133,41 +105,57 @@ pub(crate) fn reads(
             }
         }
     }
-    Ok(())
 }
 
-/// Each key's first version, by place, that was aborted, and the first that nobody wrote.
+/// A transaction's own appends to a key stand in its order, the earlier one not missing.
+fn own_order(table: &Table, txn: u32, findings: &mut Findings) {
+    let ops = table.ops(txn);
+    for (at, op) in ops.iter().enumerate() {
+        let Some(version) = op.written() else {
+            continue;
+        };
+        let mut later = ops[at + 1..].iter().filter(|later| later.key == op.key);
+        let Some(next) = later.find_map(|later| later.written()) else {
+            continue;
+        };
+        if table.lists().position(version) > table.lists().position(next) {
+            findings.add(Anomaly::IncompatibleOrder, || {
+                Evidence::Versions(vec![version, next])
+            });
+        }
+    }
+}
+
+/// The places in a key's longest read of the first version that was aborted, and of the first that
+/// nobody wrote.
 struct FirstBad {
-    aborted: Vec<u32>,
-    garbage: Vec<u32>,
+    aborted: u32,
+    garbage: u32,
 }
 
 impl FirstBad {
-    fn of(table: &Table, writes: &Writes) -> Self {
-        let first = |wanted: fn(&Writes, u32) -> bool| {
-            let keys = 0..table.keys() as u32;
-            let place = |key| {
-                let mut versions = table.lists().longest(key).iter();
-                versions
-                    .position(|&version| wanted(writes, version))
-                    .unwrap_or(usize::MAX) as u32
-            };
-            keys.map(place).collect()
+    fn of(table: &Table, writes: &Writes, key: u32) -> Self {
+        let mut bad = Self {
+            aborted: NOWHERE,
+            garbage: NOWHERE,
         };
-        Self {
-            aborted: first(is_aborted),
-            garbage: first(is_garbage),
+        for (place, &version) in (0..).zip(table.lists().longest(key)) {
+            if is_garbage(writes, version) {
+                bad.garbage = bad.garbage.min(place);
+            } else if is_aborted(writes, version) {
+                bad.aborted = bad.aborted.min(place);
+            }
         }
+        bad
     }
 
     fn check(&self, table: &Table, writes: &Writes, txn: u32, at: usize, findings: &mut Findings) {
-        let op = table.ops(txn)[at];
-        let list = table.list(op);
-        for (kind, firsts) in [
-            (Anomaly::G1a, &self.aborted),
-            (Anomaly::Garbage, &self.garbage),
+        let list = table.list(table.ops(txn)[at]);
+        for (kind, first) in [
+            (Anomaly::G1a, self.aborted),
+            (Anomaly::Garbage, self.garbage),
         ] {
-            if let Some(&version) = list.get(firsts[op.key as usize] as usize) {
+            if let Some(&version) = list.get(first as usize) {
                 let by = writes.writer(version);
                 findings.add(kind, || Evidence::Read {
                     reader: txn,

@@ -24,6 +24,12 @@ pub enum Event {
     Commit(u32),
 }
 
+/// Transactions one after the other.
+pub(crate) fn in_turn(txns: &[u32]) -> impl Iterator<Item = Event> {
+    txns.iter()
+        .flat_map(|&txn| [Event::Start(txn), Event::Commit(txn)])
+}
+
 /// Whether the events explain every read, in an order that the level allows.
 pub(crate) fn replays(
     table: &Table,
@@ -33,7 +39,7 @@ pub(crate) fn replays(
     watch: Watch,
 ) -> Result<bool, Stop> {
     let mut replay = Replay::of(table, writes, level);
-    Ok(replay.goes_on(events, watch)? && replay.is_whole())
+    Ok(replay.goes_on(events.iter().copied(), watch)? && replay.is_whole())
 }
 
 /// A replay, part by part.
@@ -52,8 +58,8 @@ pub(crate) struct Replay<'a> {
     touched: Vec<u32>,
     /// Of each transaction, how many commits there had been when it started; then [`ENDED`].
     started: Vec<u32>,
-    /// Of each process, the last transaction that started and whether it committed.
-    sessions: Option<HashMap<u32, (u32, bool)>>,
+    /// Of each process, the last transaction that started.
+    sessions: Option<HashMap<u32, u32>>,
     /// The latest invocation of any that started.
     latest_begin: u32,
     commits: u32,
@@ -83,10 +89,14 @@ impl<'a> Replay<'a> {
     }
 
     /// Whether these events may come next.
-    pub(crate) fn goes_on(&mut self, events: &[Event], watch: Watch) -> Result<bool, Stop> {
-        for (at, event) in events.iter().enumerate() {
+    pub(crate) fn goes_on(
+        &mut self,
+        events: impl Iterator<Item = Event>,
+        watch: Watch,
+    ) -> Result<bool, Stop> {
+        for (at, event) in events.enumerate() {
             watch.round(at as u32)?;
-            let fine = match *event {
+            let fine = match event {
                 Event::Start(txn) => self.writes.is_live(txn) && self.start(txn),
                 Event::Commit(txn) => (!self.real_time || self.in_time(txn)) && self.commit(txn),
             };
@@ -111,8 +121,9 @@ impl<'a> Replay<'a> {
         self.started[txn as usize] = self.commits;
         self.latest_begin = self.latest_begin.max(self.table.invoked(txn));
         if let Some(sessions) = &mut self.sessions {
-            let before = sessions.insert(self.table.process(txn), (txn, false));
-            if before.is_some_and(|(before, committed)| before > txn || !committed) {
+            let before = sessions.insert(self.table.process(txn), txn);
+            let passed = |before| before < txn && self.started[before as usize] == ENDED;
+            if !before.is_none_or(passed) {
                 return false;
             }
         }
@@ -159,13 +170,6 @@ impl<'a> Replay<'a> {
                 Data::Lists if place != NOWHERE && place == self.state[key] => place + 1,
                 Data::Lists => NOWHERE,
             };
-        }
-        if let Some((last, committed)) = self
-            .sessions
-            .as_mut()
-            .and_then(|all| all.get_mut(&self.table.process(txn)))
-        {
-            *committed |= *last == txn;
         }
         alone
     }

@@ -37,6 +37,43 @@ impl Components {
         }
     }
 
+    /// Components that are known, with an order of all nodes in which each component stands together.
+    pub(crate) fn in_order(nodes: usize, order: Vec<u32>, mut members: Vec<Vec<u32>>) -> Self {
+        members.reverse();
+        let mut finished = order;
+        finished.reverse();
+        let mut of = vec![0; nodes];
+        for (part, members) in (1..).zip(&members) {
+            for &node in members {
+                of[node as usize] = part;
+            }
+        }
+        Self {
+            of,
+            members,
+            finished,
+        }
+    }
+
+    /// These components, of transactions, with the helper nodes of a graph that has no edges between them.
+    pub(crate) fn with_helpers(self, graph: &Graph, watch: Watch) -> Result<Self, Stop> {
+        let roots = self.members.iter().flatten().copied();
+        let next = masked(graph, Mask::ALL, |_, _| true);
+        let found = tarjan(graph.len(), roots, |node| graph.span(node).0, next, watch)?;
+        let finished = self.finished;
+        Ok(Self { finished, ..found })
+    }
+
+    /// Bytes of memory held, but for the members.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<u32>() * (self.of.capacity() + self.finished.capacity())
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> usize {
+        self.of.len()
+    }
+
     /// The components of the edges in rows.
     pub(crate) fn of_rows(rows: &Rows, watch: Watch) -> Result<Self, Stop> {
         let next = |node: u32, at: &mut u32| {
@@ -66,15 +103,17 @@ impl Components {
     pub(crate) fn refined(&self, graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {
         let mut fine = self.within(graph, mask, watch)?;
         // Both have component after component, in the same order.
-        let mut split = fine.finished.into_iter();
-        let finished = self
-            .finished
-            .iter()
-            .filter_map(|&node| match self.part(node) {
-                None => Some(node),
-                Some(_) => split.next(),
-            });
-        fine.finished = finished.collect();
+        let mut split = std::mem::take(&mut fine.finished).into_iter().peekable();
+        for &node in &self.finished {
+            match self.part(node) {
+                None => fine.finished.push(node),
+                part => {
+                    let same = |node: &u32| self.part(*node) == part;
+                    fine.finished
+                        .extend(std::iter::from_fn(|| split.next_if(same)));
+                }
+            }
+        }
         Ok(fine)
     }
 

@@ -7,10 +7,11 @@
 
 use hashbrown::HashMap;
 
+use super::component::Components;
 use super::rows::Rows;
-use super::table::{NEVER, Status, Table};
+use super::table::{NEVER, Status};
+use super::witness::Witness;
 use super::work::{Stop, Watch};
-use super::writes::Writes;
 
 /// What an edge stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,7 @@ impl Mask {
     pub(crate) const REALTIME: Self = Self(Edge::Realtime.bit() | Edge::Through.bit());
     pub(crate) const WRITES: Self = Self::WW.and(Self::WR);
     pub(crate) const DATA: Self = Self::WRITES.and(Self::RW);
+    pub(crate) const ALL: Self = Self::DATA.and(Self::PROCESS).and(Self::REALTIME);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -67,6 +69,8 @@ impl Mask {
 }
 
 const KIND_BITS: u32 = 3;
+/// Transactions between two looks at the memory and the clock.
+const WEIGH_EVERY: u32 = 1 << 10;
 
 /// The graph: nodes below `txns` are transactions, the others helpers.
 #[derive(Debug)]
@@ -76,27 +80,37 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Builds the graph of a history from each version's next versions.
+    /// Builds the graph of a history, of edges in `mask`; when parts are given, only within each of them.
     pub(crate) fn of(
-        table: &Table,
-        writes: &Writes,
-        order: &Rows,
+        witness: Witness,
+        parts: Option<&Components>,
+        mask: Mask,
         watch: Watch,
     ) -> Result<Self, Stop> {
-        let expected = 3 * table.len() + 2 * table.values();
-        watch.memory(expected * size_of::<(u32, u32)>())?;
+        let (table, writes) = (witness.table, witness.writes);
         let mut builder = Builder {
-            table,
-            writes,
-            order,
-            edges: Vec::with_capacity(expected),
+            witness,
+            parts,
+            mask,
+            edges: Vec::new(),
             hubs: HashMap::new(),
             nodes: table.len() as u32,
             watch,
         };
-        builder.data()?;
-        builder.processes()?;
-        builder.real_time()?;
+        if let Some(parts) = parts {
+            for part in &parts.members {
+                let mut txns = part.clone();
+                txns.sort_unstable();
+                builder.part(&txns)?;
+            }
+        } else {
+            let expected = 3 * table.len() + 2 * table.values();
+            watch.memory(expected * size_of::<(u32, u32)>())?;
+            builder.edges.reserve(expected);
+            let live = |txn: &u32| writes.is_live(*txn);
+            let all: Vec<u32> = (0..table.len() as u32).filter(live).collect();
+            builder.part(&all)?;
+        }
         let (nodes, edges) = (builder.nodes as usize, &builder.edges);
         watch
             .memory(edges.capacity() * size_of::<(u32, u32)>() + Rows::bytes(nodes, edges.len()))?;
@@ -143,10 +157,11 @@ impl Graph {
 }
 
 struct Builder<'a> {
-    table: &'a Table,
-    writes: &'a Writes,
-    order: &'a Rows,
+    witness: Witness<'a>,
+    parts: Option<&'a Components>,
+    mask: Mask,
     edges: Vec<(u32, u32)>,
+    /// Those of the part at hand, by version.
     hubs: HashMap<u32, u32>,
     nodes: u32,
     watch: Watch,
@@ -168,109 +183,119 @@ impl Builder<'_> {
         self.nodes - 1
     }
 
-    fn live(&self) -> impl Iterator<Item = u32> + use<'_> {
-        (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn))
-    }
-
-    fn data(&mut self) -> Result<(), Stop> {
-        for txn in (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn)) {
-            self.watch.round(txn)?;
-            let known = self.table.status(txn) == Status::Committed;
-            for op in self.table.ops(txn) {
-                if let Some(version) = op.written() {
-                    self.next(txn, version, Edge::Ww);
-                } else if known {
-                    self.read(txn, self.table.observed(*op), self.table.fits(*op));
-                }
+    /// Adds the edges among transactions, those of one part in order of invocation.
+    fn part(&mut self, txns: &[u32]) -> Result<(), Stop> {
+        self.hubs.clear();
+        for (round, &txn) in (0_u32..).zip(txns) {
+            if round.is_multiple_of(WEIGH_EVERY) {
+                self.watch.time()?;
+                let edges = self.edges.capacity() * size_of::<(u32, u32)>();
+                self.watch.memory(edges)?;
             }
+            self.data(txn);
+        }
+        if self.mask.has(Edge::Process) {
+            self.processes(txns)?;
+        }
+        if self.mask.has(Edge::Realtime) {
+            self.real_time(txns)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, txn: u32, version: u32, fits: bool) {
-        let writer = self.writes.live_writer(version);
-        if writer == Some(txn) {
-            return; // its own write: the edges of the write say all
+    fn data(&mut self, txn: u32) {
+        let Witness { table, writes, .. } = self.witness;
+        let known = table.status(txn) == Status::Committed;
+        for op in table.ops(txn) {
+            if let Some(version) = op.written() {
+                self.next(txn, version, Edge::Ww);
+            } else if known {
+                let version = table.observed(*op);
+                if writes.live_writer(version) == Some(txn) {
+                    continue; // its own write: the edges of the write say all
+                }
+                if let Some(writer) = self.writer_near(version, txn) {
+                    self.push(writer, txn, Edge::Wr);
+                }
+                if table.fits(*op) {
+                    self.next(txn, version, Edge::Rw);
+                }
+            }
         }
-        if let Some(writer) = writer {
-            self.push(writer, txn, Edge::Wr);
-        }
-        if fits {
-            self.next(txn, version, Edge::Rw);
-        }
+    }
+
+    /// The writer of a version, if it took effect and is of one part with a transaction.
+    fn writer_near(&self, version: u32, txn: u32) -> Option<u32> {
+        let writer = self.witness.writes.live_writer(version)?;
+        let near = |parts: &Components| parts.together(writer, txn);
+        self.parts.is_none_or(near).then_some(writer)
     }
 
     /// Adds edges from a transaction to the writers of the versions next after `version`.
     fn next(&mut self, txn: u32, version: u32, edge: Edge) {
-        let order = self.order;
-        match order.row(version) {
+        if !self.mask.has(edge) {
+            return;
+        }
+        match self.witness.order.next(version) {
             [] => {}
-            [next] => {
-                if let Some(writer) = self.writes.live_writer(*next) {
-                    self.push(txn, writer, edge);
-                }
+            several if several.len() > 1 && !self.writes_one_of(txn, version, several) => {
+                let hub = self.hub(txn, version, several);
+                self.push(txn, hub, edge);
             }
-            several if self.writes_one_of(txn, several) => {
-                for next in several {
-                    if let Some(writer) = self.writes.live_writer(*next) {
+            few => {
+                for next in few {
+                    if let Some(writer) = self.writer_near(*next, txn) {
                         self.push(txn, writer, edge);
                     }
                 }
             }
-            several => {
-                let hub = self.hub(version, several);
-                self.push(txn, hub, edge);
-            }
         }
     }
 
-    fn writes_one_of(&self, txn: u32, versions: &[u32]) -> bool {
-        let mut own = self.table.ops(txn).iter().filter_map(|op| op.written());
+    fn writes_one_of(&self, txn: u32, version: u32, versions: &[u32]) -> bool {
+        let table = self.witness.table;
+        let key = table.key_of(version);
+        let own = table.ops(txn).iter().filter(|op| op.key == key);
+        let mut own = own.filter_map(|op| op.written());
         own.any(|version| versions.contains(&version))
     }
 
-    fn hub(&mut self, version: u32, next: &[u32]) -> u32 {
+    /// The hub of a version within the part of a transaction.
+    fn hub(&mut self, txn: u32, version: u32, next: &[u32]) -> u32 {
         if let Some(&hub) = self.hubs.get(&version) {
             return hub;
         }
         let hub = self.node();
         self.hubs.insert(version, hub);
         for next in next {
-            if let Some(writer) = self.writes.live_writer(*next) {
+            if let Some(writer) = self.writer_near(*next, txn) {
                 self.push(hub, writer, Edge::Through);
             }
         }
         hub
     }
 
-    fn processes(&mut self) -> Result<(), Stop> {
+    fn processes(&mut self, txns: &[u32]) -> Result<(), Stop> {
         let mut last: HashMap<u32, u32> = HashMap::new();
-        for txn in 0..self.table.len() as u32 {
-            self.watch.round(txn)?;
-            if self.writes.is_live(txn)
-                && let Some(before) = last.insert(self.table.process(txn), txn)
-            {
+        for (round, &txn) in (0..).zip(txns) {
+            self.watch.round(round)?;
+            if let Some(before) = last.insert(self.witness.table.process(txn), txn) {
                 self.push(before, txn, Edge::Process);
             }
         }
         Ok(())
     }
 
-    fn real_time(&mut self) -> Result<(), Stop> {
-        let ended = self
-            .live()
-            .filter(|&txn| self.table.completed(txn) != NEVER);
-        let mut ended: Vec<(u32, u32)> =
-            ended.map(|txn| (self.table.completed(txn), txn)).collect();
+    fn real_time(&mut self, txns: &[u32]) -> Result<(), Stop> {
+        let table = self.witness.table;
+        let ended = txns.iter().map(|&txn| (table.completed(txn), txn));
+        let mut ended: Vec<(u32, u32)> = ended.filter(|(end, _)| *end != NEVER).collect();
         ended.sort_unstable();
         let mut ended = ended.into_iter().peekable();
         let mut barrier = None;
-        for txn in 0..self.table.len() as u32 {
-            self.watch.round(txn)?;
-            if !self.writes.is_live(txn) {
-                continue;
-            }
-            let began = self.table.invoked(txn);
+        for (round, &txn) in (0..).zip(txns) {
+            self.watch.round(round)?;
+            let began = table.invoked(txn);
             if ended.peek().is_some_and(|(end, _)| *end < began) {
                 let next = self.node();
                 if let Some(before) = barrier {

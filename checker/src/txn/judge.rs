@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 
 use super::analysis::{Analysis, Limits};
 use super::anomaly::{Evidence, Kind, Order, Shape};
-use super::certificate::{Event, replays};
+use super::certificate::{Event, in_turn, replays};
 use super::component::Components;
 use super::cycle::{Found, Pattern, Search};
 use super::graph::{Graph, Mask};
@@ -39,31 +39,31 @@ pub(crate) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    pub(crate) fn run(&mut self) -> Result<(), Stop> {
-        let all = Components::of(self.graph, EVERYTHING, self.watch)?;
+    /// Judges a graph of these components; of lists, both are about those on cycles alone.
+    pub(crate) fn run(&mut self, all: &Components) -> Result<(), Stop> {
         let data = self.witness.table.data();
         if !all.is_empty() {
-            self.cycles(&all)?;
+            self.cycles(all)?;
         }
         let mut known = Known {
             done: true,
             order: self.order_known,
             no_cycle: all.is_empty(),
             branches: self.witness.order.branches(),
-            broken: broken_by_cycles(self.graph, &all, data, self.watch)?,
+            broken: broken_by_cycles(self.graph, all, data, self.watch)?,
             ..Known::default()
         };
         self.stand(&known);
         // Of lists the search is the cheaper one, and what it proves need not be looked at; of
         // registers what the weak levels forbid needs no search.
         if data == Data::Lists {
-            self.certify(&all, &mut known)?;
+            self.certify(all, &mut known)?;
         }
         if self.analysis.standing(Level::Causal) != Standing::Holds {
             self.weak_levels(&mut known)?;
         }
         if data == Data::Registers {
-            self.certify(&all, &mut known)?;
+            self.certify(all, &mut known)?;
         }
         Ok(())
     }
@@ -87,10 +87,18 @@ impl Judge<'_> {
             let reason = "the order of some writes is not known";
             self.analysis.undecided.push((level, reason.into()));
         }
+        let whole;
+        let graph = match witness.table.data() {
+            Data::Registers => graph,
+            Data::Lists => {
+                whole = Graph::of(witness, None, Mask::WR.and(Mask::PROCESS), watch)?;
+                &whole
+            }
+        };
         let visibility = Visibility {
             witness,
             graph,
-            watch,
+            watch: watch.holding(graph.memory())?,
         };
         visibility.atomic(&mut self.analysis.findings)?;
         known.weak = true;
@@ -163,9 +171,7 @@ impl Judge<'_> {
         let Witness { table, writes, .. } = self.witness;
         let nodes = all.finished.iter().rev().copied();
         let txns = nodes.filter(|&node| node < self.graph.txns && writes.is_live(node));
-        let events: Vec<Event> = txns
-            .flat_map(|txn| [Event::Start(txn), Event::Commit(txn)])
-            .collect();
+        let events: Vec<Event> = in_turn(&txns.collect::<Vec<u32>>()).collect();
         let strict = Level::StrictSerializable;
         if !replays(table, writes, &events, strict, self.watch)? {
             let fault = "the order that was found does not replay: a fault of the checker";
@@ -231,5 +237,3 @@ impl Judge<'_> {
         }
     }
 }
-
-const EVERYTHING: Mask = Mask::DATA.and(Mask::PROCESS).and(Mask::REALTIME);

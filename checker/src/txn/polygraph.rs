@@ -35,7 +35,7 @@ pub(crate) enum Solved {
 }
 
 /// Finds an order of nodes below `nodes`; `work` bounds the edges followed.
-pub(crate) fn solve(nodes: usize, edges: &[Link], pairs: &impl Pairs, work: Work) -> Solved {
+pub(crate) fn solve(nodes: usize, edges: Vec<Link>, pairs: &impl Pairs, work: Work) -> Solved {
     let order = match Order::of(nodes, edges, work) {
         Ok(Some(order)) => order,
         Ok(None) => return Solved::None,
@@ -193,9 +193,9 @@ struct Later {
 
 impl Order {
     /// The order of a graph; none when it has a cycle.
-    fn of(nodes: usize, edges: &[Link], work: Work) -> Result<Option<Self>, Spent> {
-        let out = Rows::of(nodes, edges);
-        let turned: Vec<Link> = edges.iter().map(|&(from, to)| (to, from)).collect();
+    fn of(nodes: usize, edges: Vec<Link>, work: Work) -> Result<Option<Self>, Spent> {
+        let (out, into) = (Rows::of(nodes, &edges), Rows::turned(nodes, &edges));
+        drop(edges);
         let found = Components::of_rows(&out, work.watch).map_err(|_| Spent)?;
         if !found.is_empty() {
             return Ok(None);
@@ -206,7 +206,7 @@ impl Order {
         }
         Ok(Some(Self {
             place,
-            into: Rows::of(nodes, &turned),
+            into,
             out,
             last_out: vec![END; nodes],
             last_into: vec![END; nodes],
@@ -371,9 +371,9 @@ mod tests {
     fn choices_are_made_so_that_no_cycle_is_left() {
         let work = work(1000);
         // 0 before 1 before 2; of 3 and 1 either may come first, and then 3 must come before 0.
-        let edges = [(0, 1), (1, 2)];
+        let edges = vec![(0, 1), (1, 2)];
         let free = vec![[vec![(1, 3)], vec![(3, 1)]], [vec![(3, 0)], vec![(2, 0)]]];
-        let Solved::Order(order) = solve(4, &edges, &free, work) else {
+        let Solved::Order(order) = solve(4, edges.clone(), &free, work) else {
             panic!("there is an order")
         };
         let place = |node| order.iter().position(|&other| other == node);
@@ -382,9 +382,9 @@ mod tests {
             "{order:?}"
         );
         let stuck = vec![[vec![(1, 0)], vec![(2, 0)]]];
-        assert_eq!(solve(3, &edges, &stuck, work), Solved::None);
+        assert_eq!(solve(3, edges, &stuck, work), Solved::None);
         let none: Vec<[Vec<Link>; 2]> = Vec::new();
-        assert_eq!(solve(3, &[(0, 1), (1, 0)], &none, work), Solved::None);
+        assert_eq!(solve(3, vec![(0, 1), (1, 0)], &none, work), Solved::None);
     }
 
     #[test]
@@ -408,17 +408,17 @@ mod tests {
             };
             let edges = links(3);
             let pairs: Vec<[Vec<Link>; 2]> = (0..7).map(|_| [links(2), links(2)]).collect();
-            let found = solve(nodes as usize, &edges, &pairs, work(1_000_000));
+            let found = solve(nodes as usize, edges.clone(), &pairs, work(1_000_000));
             let chosen = |choice: u32| {
                 let sides = pairs.iter().enumerate();
                 let sides = sides.flat_map(|(at, sides)| &sides[(choice >> at & 1) as usize]);
                 edges.iter().chain(sides).copied().collect::<Vec<Link>>()
             };
             let alone = Vec::<[Vec<Link>; 2]>::new();
-            let acyclic = |links: &[Link]| {
+            let acyclic = |links: Vec<Link>| {
                 solve(nodes as usize, links, &alone, work(1_000_000)) != Solved::None
             };
-            let expected = (0..1 << pairs.len()).any(|choice| acyclic(&chosen(choice)));
+            let expected = (0..1 << pairs.len()).any(|choice| acyclic(chosen(choice)));
             match &found {
                 Solved::Order(order) => {
                     let place = |node: u32| order.iter().position(|&other| other == node);

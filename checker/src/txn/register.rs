@@ -8,6 +8,7 @@
 //! key's order came out whole or a serial order could be shown.
 
 use hashbrown::{HashMap, HashSet};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
@@ -34,9 +35,10 @@ pub(crate) fn order(
     findings: &mut Findings,
     watch: Watch,
 ) -> Result<Rows, Stop> {
-    watch.memory(
-        table.values() * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), table.values()),
-    )?;
+    let in_rows = |pairs: &Pairs| {
+        let rows = Rows::bytes(table.versions(), pairs.len());
+        watch.memory(pairs.capacity() * size_of::<(u32, u32)>() + rows)
+    };
     let mut pairs = Pairs::new();
     let live = |txn: &u32| writes.is_live(*txn);
     for txn in (0..table.len() as u32).filter(live) {
@@ -52,6 +54,7 @@ pub(crate) fn order(
     }
     pairs.par_sort_unstable();
     pairs.dedup();
+    in_rows(&pairs)?;
     drop_cycles(table, &mut pairs, findings, watch)?;
     let mut follows = vec![false; table.versions()];
     for (_, after) in &pairs {
@@ -63,6 +66,7 @@ pub(crate) fn order(
         let firsts = firsts.filter(|version| !follows[*version as usize]);
         pairs.extend(firsts.map(|version| (table.initial(table.key_of(version)), version)));
     }
+    in_rows(&pairs)?;
     Ok(Rows::of(table.versions(), &pairs))
 }
 
@@ -154,44 +158,79 @@ fn by_process(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -
     Ok(())
 }
 
+/// When a transaction met a version.
+struct Access {
+    invoked: u32,
+    completed: u32,
+    version: u32,
+}
+
 /// Links what ended last before each transaction with what it met, key by key.
 fn by_time(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -> Result<(), Stop> {
-    struct Access {
-        invoked: u32,
-        completed: u32,
-        version: u32,
-    }
-    let mut keys: Vec<Vec<Access>> = Vec::new();
-    keys.resize_with(table.keys(), Vec::new);
+    const TOGETHER: u32 = 1 << 10; // keys
+    let mut meetings: Vec<(u32, u32)> = Vec::with_capacity(table.steps());
+    watch.memory(
+        meetings.capacity() * size_of::<(u32, u32)>() + Rows::bytes(table.keys(), table.steps()),
+    )?;
     for txn in (0..table.len() as u32).filter(|&txn| writes.is_live(txn)) {
         watch.round(txn)?;
-        let (invoked, completed) = (table.invoked(txn), table.completed(txn));
-        for (key, version) in met(table, writes, txn) {
-            keys[key as usize].push(Access {
-                invoked,
-                completed,
-                version,
-            });
-        }
+        meetings.extend(met(table, writes, txn).map(|(key, _)| (key, txn)));
     }
-    for (key, accesses) in keys.iter().enumerate() {
-        watch.round(key as u32)?;
-        let mut ends: Vec<&Access> = accesses.iter().filter(|a| a.completed != NEVER).collect();
-        ends.sort_unstable_by_key(|access| access.completed);
-        let mut ends = ends.into_iter().peekable();
-        let mut frontier: Vec<&Access> = Vec::new(); // ended, and nothing since ended after them
-        for access in accesses {
-            while let Some(end) = ends.next_if(|end| end.completed < access.invoked) {
-                frontier.retain(|earlier| earlier.completed >= end.invoked);
-                frontier.push(end);
-            }
-            let before = frontier
-                .iter()
-                .filter(|before| before.version != access.version);
-            pairs.extend(before.map(|before| (before.version, access.version)));
+    let keys = Rows::of(table.keys(), &meetings);
+    drop(meetings);
+    let parts = (0..(table.keys() as u32).div_ceil(TOGETHER)).into_par_iter();
+    let found = parts.map(|part| {
+        let mut found = Pairs::new();
+        for key in part * TOGETHER..((part + 1) * TOGETHER).min(table.keys() as u32) {
+            watch.round(key)?;
+            found.extend(times_of(table, writes, key, keys.row(key)));
         }
+        Ok(found)
+    });
+    let found: Vec<Pairs> = found.collect::<Result<_, Stop>>()?;
+    let all = found.iter().map(Vec::len).sum::<usize>() + pairs.len();
+    watch.memory(keys.memory() + 2 * all * size_of::<(u32, u32)>())?;
+    pairs.reserve_exact(all - pairs.len());
+    for found in found {
+        pairs.extend(found);
     }
     Ok(())
+}
+
+/// What time says of one key, met by these transactions.
+fn times_of(table: &Table, writes: &Writes, key: u32, txns: &[u32]) -> Pairs {
+    let meetings = |txn: &u32| {
+        let (invoked, completed) = (table.invoked(*txn), table.completed(*txn));
+        let here = met(table, writes, *txn).filter(move |(met, _)| *met == key);
+        here.map(move |(_, version)| Access {
+            invoked,
+            completed,
+            version,
+        })
+    };
+    // Who met two versions of it is listed twice.
+    let once = txns
+        .chunk_by(|one, other| one == other)
+        .map(|same| &same[0]);
+    let accesses: Vec<Access> = once.flat_map(meetings).collect();
+    let mut ends: Vec<&Access> = accesses.iter().filter(|a| a.completed != NEVER).collect();
+    ends.sort_unstable_by_key(|access| access.completed);
+    let mut ends = ends.into_iter().peekable();
+    let mut frontier: Vec<&Access> = Vec::new(); // ended, and nothing since ended after them
+    let mut pairs = Pairs::new();
+    for access in &accesses {
+        while let Some(end) = ends.next_if(|end| end.completed < access.invoked) {
+            frontier.retain(|earlier| earlier.completed >= end.invoked);
+            frontier.push(end);
+        }
+        let before = frontier
+            .iter()
+            .filter(|before| before.version != access.version);
+        pairs.extend(before.map(|before| (before.version, access.version)));
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
 }
 
 /// Versions in a circle are an anomaly, and no order: what was inferred of their keys is dropped.

@@ -10,31 +10,46 @@ pub(crate) struct Rows {
 impl Rows {
     /// Sorts (row, item) pairs into rows; within a row the order of the pairs stays.
     pub(crate) fn of(rows: usize, pairs: &[(u32, u32)]) -> Self {
-        let mut starts = vec![0_u32; rows + 1];
-        for (row, _) in pairs {
-            starts[*row as usize + 1] += 1;
+        Self::of_parts(rows, &[pairs])
+    }
+
+    /// The same of pairs in several parts.
+    pub(crate) fn of_parts(rows: usize, parts: &[impl AsRef<[(u32, u32)]>]) -> Self {
+        Self::sorted(rows, || parts.iter().flat_map(AsRef::as_ref).copied())
+    }
+
+    /// The pairs turned round: for each item its rows.
+    pub(crate) fn turned(items: usize, pairs: &[(u32, u32)]) -> Self {
+        Self::sorted(items, || pairs.iter().map(|&(row, item)| (item, row)))
+    }
+
+    fn sorted<I: Iterator<Item = (u32, u32)>>(rows: usize, pairs: impl Fn() -> I) -> Self {
+        // While the items are put in, a row's start stands one place later, and moves.
+        let mut starts = vec![0_u32; rows + 2];
+        for (row, _) in pairs() {
+            starts[row as usize + 2] += 1;
         }
-        for row in 0..rows {
-            starts[row + 1] += starts[row];
+        for row in 2..rows + 2 {
+            starts[row] += starts[row - 1];
         }
-        let mut next = starts.clone();
-        let mut items = vec![0; pairs.len()];
-        for (row, item) in pairs {
-            let at = &mut next[*row as usize];
-            items[*at as usize] = *item;
+        let mut items = vec![0; starts[rows + 1] as usize];
+        for (row, item) in pairs() {
+            let at = &mut starts[row as usize + 1];
+            items[*at as usize] = item;
             *at += 1;
         }
+        starts.pop();
         Self { starts, items }
     }
 
     /// Bytes that so many rows and items take.
     pub(crate) fn bytes(rows: usize, items: usize) -> usize {
-        size_of::<u32>() * (2 * (rows + 1) + items)
+        size_of::<u32>() * (rows + 2 + items)
     }
 
     /// The number of rows.
     pub(crate) fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.starts.len().saturating_sub(1)
     }
 
     /// The number of items.
@@ -66,5 +81,23 @@ impl Rows {
     /// Bytes of memory held.
     pub(crate) fn memory(&self) -> usize {
         4 * (self.starts.capacity() + self.items.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_stay_in_order_within_their_row() {
+        let rows = Rows::of_parts(
+            4,
+            &[vec![(2, 7), (0, 1)], vec![], vec![(2, 5), (3, 9), (2, 7)]],
+        );
+        let all: Vec<&[u32]> = (0..4).map(|row| rows.row(row)).collect();
+        assert_eq!(all, [&[1][..], &[], &[7, 5, 7], &[9]]);
+        assert_eq!((rows.len(), rows.items()), (4, 5));
+        assert!(rows.branches() && !Rows::of(2, &[(0, 1), (1, 1)]).branches());
+        assert_eq!(Rows::of(0, &[]).len(), 0);
     }
 }

@@ -60,6 +60,13 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// Takes exactly this text, blanks and all, if it is what comes next.
+    pub(crate) fn skip(&mut self, text: &[u8]) -> bool {
+        let found = self.text[self.at..].starts_with(text);
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
     pub(crate) fn need(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.take(byte) {
             Ok(())

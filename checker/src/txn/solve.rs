@@ -18,6 +18,7 @@ use super::certificate::{Event, replays};
 use super::component::Components;
 use super::graph::{Edge, Graph, Mask};
 use super::level::Level;
+use super::order::Order;
 use super::polygraph::{Link, Pairs, Solved, solve};
 use super::register::{self, Assume};
 use super::rows::Rows;
@@ -68,7 +69,7 @@ pub(crate) enum Searched {
 }
 
 /// Of lists: the order of versions, and the graph of all dependencies with its components.
-pub(crate) type Lists<'a> = (&'a Rows, &'a Graph, &'a Components);
+pub(crate) type Lists<'a> = (&'a Order<'a>, &'a Graph, &'a Components);
 
 /// Looks for an order of the transactions that satisfies a level. Of registers more is known of the
 /// order of versions and of the graph when the level is taken for granted.
@@ -79,92 +80,161 @@ pub(crate) fn search(
     level: Level,
     bounds: Bounds,
 ) -> Result<Searched, Stop> {
-    let real_time = level.covers(Level::StrongSnapshotIsolation);
-    let sessions = level.covers(Level::StrongSessionSnapshotIsolation);
     let mut mask = Mask::DATA;
-    if sessions {
+    if level.covers(Level::StrongSessionSnapshotIsolation) {
         mask = mask.and(Mask::PROCESS);
     }
-    if real_time {
+    if level.covers(Level::StrongSnapshotIsolation) {
         mask = mask.and(Mask::REALTIME);
     }
-    let mut watch = bounds.watch;
-    let assumed;
-    let (order, graph) = if let Some((order, graph, _)) = lists {
-        (order, graph)
-    } else {
-        let assume = Assume {
-            sequential_keys: sessions,
-            linearizable_keys: real_time,
+    let scope;
+    let posed = if let Some((order, graph, all)) = lists {
+        scope = Scope::of(all.refined(graph, mask, bounds.watch)?);
+        let witness = Witness {
+            table,
+            writes,
+            order,
         };
-        let mut findings = Findings::default();
-        let order = register::order(table, writes, assume, &mut findings, watch)?;
-        if findings.has(Anomaly::CyclicVersions) {
+        Question::pose(witness, graph, &scope, level, mask, bounds)?
+    } else {
+        let Some((order, graph)) = infer(table, writes, level, mask, bounds.watch)? else {
             return Ok(Searched::Refuted);
-        }
-        watch = watch.holding(order.memory())?;
-        let graph = Graph::of(table, writes, &order, watch)?;
-        watch = watch.holding(graph.memory())?;
-        assumed = (order, graph);
-        (&assumed.0, &assumed.1)
+        };
+        let held = order.memory() + graph.memory() + graph.len() * SCOPE_BYTES;
+        let watch = bounds.watch.holding(held)?;
+        scope = Scope::of(Components::whole(graph.len()));
+        let witness = Witness {
+            table,
+            writes,
+            order: &order,
+        };
+        Question::pose(
+            witness,
+            &graph,
+            &scope,
+            level,
+            mask,
+            Bounds { watch, ..bounds },
+        )?
     };
-    watch = watch.holding(graph.len() * SCOPE_BYTES)?;
-    let parts = match lists {
-        Some((_, _, all)) => all.refined(graph, mask, watch)?,
-        None => Components::whole(graph.len()),
-    };
-    let points = Points {
-        snapshots: !level.covers(Level::Serializable),
-        scope: &Scope::of(parts),
-    };
-    if lists.is_none() {
-        watch.memory(graph.links() * EDGE_BYTES)?;
+    match posed {
+        Ok(question) => question.answer(table, writes, level, bounds),
+        Err(reason) => Ok(Searched::Exhausted(reason)),
     }
-    let edges = points.edges(graph, mask);
+}
+
+/// The order of a register's versions and the graph, when a level is taken for granted; none when that
+/// contradicts itself.
+fn infer<'a>(
+    table: &'a Table,
+    writes: &'a Writes,
+    level: Level,
+    mask: Mask,
+    watch: Watch,
+) -> Result<Option<(Order<'a>, Graph)>, Stop> {
+    let assume = Assume {
+        sequential_keys: level.covers(Level::StrongSessionSnapshotIsolation),
+        linearizable_keys: level.covers(Level::StrongSnapshotIsolation),
+    };
+    let mut findings = Findings::default();
+    let order = register::order(table, writes, assume, &mut findings, watch)?;
+    if findings.has(Anomaly::CyclicVersions) {
+        return Ok(None);
+    }
+    let watch = watch.holding(order.memory())?;
+    let order = Order::Inferred(order);
     let witness = Witness {
         table,
         writes,
-        order,
+        order: &order,
     };
-    let nodes = points.count();
-    let watch = watch.holding(edges.len() * EDGE_BYTES + nodes * NODE_BYTES)?;
-    let most = bounds.choices.min(watch.free() / PAIR_BYTES);
-    let Some(open) = Open::of(witness, points, real_time, most, watch)? else {
-        return Ok(Searched::Exhausted(format!(
-            "the order of more than {most} pairs of writes is open"
-        )));
-    };
-    Ok(
-        match solve(nodes, &edges, &open, Work::new(bounds.work, watch)) {
-            Solved::Order(order) => {
-                let events = points.events(&order, graph, writes);
-                if replays(table, writes, &events, level, watch)? {
-                    Searched::Proven(events)
-                } else {
-                    let fault = "an order was found that does not replay: a fault of the checker";
-                    debug_assert!(false, "{fault}");
-                    Searched::Exhausted(fault.into())
-                }
-            }
-            Solved::None => Searched::Refuted,
-            Solved::Exhausted => {
-                watch.time()?;
-                Searched::Exhausted(format!(
-                    "the order of {} pairs of writes is open, and {} steps of search did not settle it",
-                    open.len(),
-                    bounds.work
-                ))
-            }
-        },
-    )
+    let graph = Graph::of(witness, None, mask, watch)?;
+    Ok(Some((order, graph)))
 }
 
-/// What the search holds, roughly: of each edge twice in rows and twice in pairs that may grow, of each
-/// node its places and marks, of each pair itself, its choice and its edges.
-const EDGE_BYTES: usize = 32;
-/// Of each node of the graph: its component, its places in the order and in the search.
-const SCOPE_BYTES: usize = 16;
-const NODE_BYTES: usize = 48;
+/// What is asked of the search: the points, what is known of their order, and what is open.
+struct Question<'a> {
+    edges: Vec<Link>,
+    open: Open<'a>,
+}
+
+impl<'a> Question<'a> {
+    /// Poses the question; or tells why it is too large.
+    fn pose(
+        witness: Witness,
+        graph: &Graph,
+        scope: &'a Scope,
+        level: Level,
+        mask: Mask,
+        bounds: Bounds,
+    ) -> Result<Result<Self, String>, Stop> {
+        let points = Points {
+            snapshots: !level.covers(Level::Serializable),
+            txns: graph.txns,
+            scope,
+        };
+        let edges = points.edges(graph, mask, bounds.watch)?;
+        // A transaction has a handful of writes.
+        let writes = witness.table.values().min(8 * scope.nodes.len());
+        let held = edges.capacity() * size_of::<Link>() + writes * WRITE_BYTES;
+        let watch = bounds.watch.holding(held)?;
+        let most = bounds.choices.min(watch.free() / PAIR_BYTES);
+        let real_time = mask.has(Edge::Realtime);
+        let open = Open::of(witness, points, real_time, most, watch)?;
+        let too_large = || format!("the order of more than {most} pairs of writes is open");
+        Ok(open.map(|open| Self { edges, open }).ok_or_else(too_large))
+    }
+
+    /// Searches, and replays what is found.
+    fn answer(
+        self,
+        table: &Table,
+        writes: &Writes,
+        level: Level,
+        bounds: Bounds,
+    ) -> Result<Searched, Stop> {
+        let Self { edges, open } = self;
+        let nodes = open.points.count();
+        let scope = open.points.scope.parts.nodes() * SCOPE_BYTES;
+        let ends = open.writes.len() * WRITE_BYTES;
+        let held = scope + edges.len() * EDGE_BYTES + nodes * NODE_BYTES + ends;
+        let watch = bounds.watch.holding(held + open.len() * PAIR_BYTES)?;
+        Ok(
+            match solve(nodes, edges, &open, Work::new(bounds.work, watch)) {
+                Solved::Order(order) => {
+                    let events = open.points.events(&order, writes);
+                    if replays(table, writes, &events, level, watch)? {
+                        Searched::Proven(events)
+                    } else {
+                        let fault =
+                            "an order was found that does not replay: a fault of the checker";
+                        debug_assert!(false, "{fault}");
+                        Searched::Exhausted(fault.into())
+                    }
+                }
+                Solved::None => Searched::Refuted,
+                Solved::Exhausted => {
+                    watch.time()?;
+                    Searched::Exhausted(format!(
+                        "the order of {} pairs of writes is open, and {} steps of search did not settle it",
+                        open.len(),
+                        bounds.work
+                    ))
+                }
+            },
+        )
+    }
+}
+
+/// What the search holds: of each edge itself and twice in rows.
+const EDGE_BYTES: usize = 16;
+/// Of each node of the graph: its component, its places in the order and in the search; of those searched
+/// their rows, places and marks.
+const SCOPE_BYTES: usize = 20;
+const NODE_BYTES: usize = 40;
+/// Of each write whose place is open: itself, its key and its readers, in lists that may grow.
+const WRITE_BYTES: usize = 64;
+/// Of each pair itself, its choice and its edges, in lists that may grow.
 const PAIR_BYTES: usize = 80;
 
 /// What is searched: the components of more than one node, their nodes numbered without gaps.
@@ -177,7 +247,7 @@ struct Scope {
 impl Scope {
     fn of(parts: Components) -> Self {
         let nodes: Vec<u32> = parts.members.iter().flatten().copied().collect();
-        let mut numbers = vec![0; parts.finished.len()];
+        let mut numbers = vec![0; parts.nodes()];
         for (number, node) in (0..).zip(&nodes) {
             numbers[*node as usize] = number;
         }
@@ -193,6 +263,8 @@ impl Scope {
 #[derive(Clone, Copy)]
 struct Points<'a> {
     snapshots: bool,
+    /// Nodes below this are transactions.
+    txns: u32,
     scope: &'a Scope,
 }
 
@@ -227,10 +299,16 @@ impl Points<'_> {
     }
 
     /// The edges of the kinds in `mask`, within the parts.
-    fn edges(self, graph: &Graph, mask: Mask) -> Vec<Link> {
-        let mut edges = Vec::new();
+    fn edges(self, graph: &Graph, mask: Mask, watch: Watch) -> Result<Vec<Link>, Stop> {
+        let most = if self.scope.nodes.len() < graph.len() {
+            0 // few
+        } else {
+            graph.links() + if self.snapshots { graph.len() } else { 0 }
+        };
+        watch.memory(most * size_of::<Link>())?;
+        let mut edges = Vec::with_capacity(most);
         for (number, &node) in (0..).zip(&self.scope.nodes) {
-            if self.snapshots && node < graph.txns {
+            if self.snapshots && node < self.txns {
                 edges.push((2 * number, 2 * number + 1));
             }
             let within =
@@ -247,11 +325,11 @@ impl Points<'_> {
                 }
             }
         }
-        edges
+        Ok(edges)
     }
 
     /// The events of all: what was searched in the order that was found, part by part.
-    fn events(self, found: &[u32], graph: &Graph, writes: &Writes) -> Vec<Event> {
+    fn events(self, found: &[u32], writes: &Writes) -> Vec<Event> {
         let Scope { parts, nodes, .. } = self.scope;
         let mut within: Vec<Vec<u32>> = vec![Vec::new(); parts.members.len()];
         for &point in found {
@@ -259,8 +337,8 @@ impl Points<'_> {
             let part = parts.part(nodes[number as usize]);
             within[part.expect("it was searched") as usize].push(point);
         }
-        let mut events = Vec::with_capacity(2 * graph.txns as usize);
-        let is_live = |node: u32| node < graph.txns && writes.is_live(node);
+        let mut events = Vec::with_capacity(2 * self.txns as usize);
+        let is_live = |node: u32| node < self.txns && writes.is_live(node);
         for &node in parts.finished.iter().rev() {
             let Some(part) = parts.part(node) else {
                 if is_live(node) {
@@ -332,27 +410,27 @@ impl<'a> Open<'a> {
         most: usize,
         watch: Watch,
     ) -> Result<Option<Self>, Stop> {
-        let (writes, readers) = last_writes(witness);
+        let (writes, readers) = last_writes(witness, points.scope);
+        let key_of = |write: &Write| witness.table.key_of(write.version);
+        let keys: Vec<u32> = writes.iter().map(key_of).collect();
         let mut open = Self {
             points,
             readers: Rows::of(writes.len(), &readers),
             writes,
             pairs: Vec::new(),
         };
-        let mut keys: Vec<Vec<u32>> = vec![Vec::new(); witness.table.keys()];
-        for (place, write) in open.writes.iter().enumerate() {
-            if points.scope.parts.part(write.writer).is_none() {
-                continue;
-            }
-            keys[witness.table.key_of(write.version) as usize].push(place as u32);
-        }
-        for (key, mut places) in keys.into_iter().enumerate() {
-            watch.round(key as u32)?;
-            places.sort_unstable_by_key(|&place| open.writes[place as usize].last_begin);
+        let mut places: Vec<u32> = (0..open.writes.len() as u32).collect();
+        places.sort_unstable_by_key(|&place| {
+            let place = place as usize;
+            (keys[place], open.writes[place].last_begin)
+        });
+        let same = |one: &u32, other: &u32| keys[*one as usize] == keys[*other as usize];
+        for (round, places) in (0..).zip(places.chunk_by(same)) {
+            watch.round(round)?;
             let fits = if real_time {
-                open.near(&places, most)
+                open.near(places, most)
             } else {
-                open.unordered(&places, witness.order, most)
+                open.unordered(places, witness.order, most)
             };
             if fits.is_none() {
                 return Ok(None);
@@ -387,7 +465,7 @@ impl<'a> Open<'a> {
     }
 
     /// The pairs of one key of which neither is known to be later.
-    fn unordered(&mut self, places: &[u32], order: &Rows, most: usize) -> Option<()> {
+    fn unordered(&mut self, places: &[u32], order: &Order, most: usize) -> Option<()> {
         if places.len().checked_mul(places.len())? > most.saturating_mul(4) {
             return None;
         }
@@ -412,30 +490,29 @@ impl<'a> Open<'a> {
 }
 
 /// The versions that are known to be later than one.
-fn later(version: u32, order: &Rows) -> HashSet<u32> {
+fn later(version: u32, order: &Order) -> HashSet<u32> {
     let mut seen = HashSet::new();
     let mut stack = vec![version];
     while let Some(at) = stack.pop() {
-        let next = order.row(at).iter();
+        let next = order.next(at).iter();
         stack.extend(next.filter(|next| seen.insert(**next)));
     }
     seen
 }
 
-/// The writes whose place is open, and pairs of (write, reader).
-fn last_writes(witness: Witness) -> (Vec<Write>, Vec<(u32, u32)>) {
+/// The writes of the scope whose place is open, and pairs of (write, reader).
+fn last_writes(witness: Witness, scope: &Scope) -> (Vec<Write>, Vec<(u32, u32)>) {
     const NOWHERE: u32 = u32::MAX;
     let Witness { table, writes, .. } = witness;
+    let is_live = |txn: &u32| (*txn as usize) < table.len() && writes.is_live(*txn);
+    let txns = || scope.nodes.iter().copied().filter(is_live);
     let mut found: Vec<Write> = Vec::new();
-    let mut places = vec![NOWHERE; table.versions()];
-    let live = || (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
-    for txn in live() {
+    for txn in txns() {
         for version in table.ops(txn).iter().filter_map(|op| op.written()) {
             let listed = table.data() == Data::Lists && table.is_listed(version);
             if writes.is_intermediate(version) || listed {
                 continue;
             }
-            places[version as usize] = found.len() as u32;
             found.push(Write {
                 version,
                 writer: txn,
@@ -445,7 +522,14 @@ fn last_writes(witness: Witness) -> (Vec<Write>, Vec<(u32, u32)>) {
         }
     }
     let mut readers = Vec::new();
-    for txn in live().filter(|&txn| table.status(txn) == Status::Committed) {
+    if table.data() == Data::Lists {
+        return (found, readers); // nobody read what is not listed
+    }
+    let mut places = vec![NOWHERE; table.versions()];
+    for (place, write) in (0..).zip(&found) {
+        places[write.version as usize] = place;
+    }
+    for txn in txns().filter(|&txn| table.status(txn) == Status::Committed) {
         for op in table.ops(txn).iter().filter(|op| op.kind == Kind::Read) {
             let place = places[table.observed(*op) as usize];
             if let Some(write) = found.get_mut(place as usize) {

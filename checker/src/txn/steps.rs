@@ -61,9 +61,17 @@ fn step<'a>(data: Data, status: Status, cursor: &mut Cursor<'a>) -> Result<Step<
 /// Takes what the micro-operation does, and the comma behind it.
 fn kind(data: Data, cursor: &mut Cursor) -> Result<Kind, Malformed> {
     let (write, expected): (&[u8], _) = match data {
-        Data::Lists => (b"\"append\"", "\"append\" or \"r\" before this"),
-        Data::Registers => (b"\"w\"", "\"w\" or \"r\" before this"),
+        Data::Lists => (b"\"append\",", "\"append\" or \"r\" before this"),
+        Data::Registers => (b"\"w\",", "\"w\" or \"r\" before this"),
     };
+    if cursor.skip(b"\"r\",") {
+        return Ok(Kind::Read);
+    }
+    if cursor.skip(write) {
+        return Ok(Kind::Write);
+    }
+    // There may be blanks.
+    let write = &write[..write.len() - 1];
     let kind = match cursor.value()? {
         b"\"r\"" => Kind::Read,
         word if word == write => Kind::Write,

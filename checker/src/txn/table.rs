@@ -254,17 +254,6 @@ impl Table {
         self.data == Data::Registers || !Lists::is_aside(op.value)
     }
 
-    /// The version that a version of a list stands on: the one before it in the longest read, or the
-    /// last one there when no read saw it.
-    pub(crate) fn listed_before(&self, version: u32) -> u32 {
-        let key = self.key_of(version);
-        let longest = self.lists.longest(key);
-        let place = (self.lists.position(version) as usize).min(longest.len());
-        place
-            .checked_sub(1)
-            .map_or(self.initial(key), |before| longest[before])
-    }
-
     /// Whether the version was read, or stands before one that was.
     pub(crate) fn is_listed(&self, version: u32) -> bool {
         self.lists.position(version) != NOWHERE

@@ -56,7 +56,7 @@ impl Witness<'_> {
             watch.round(txn)?;
             for (version, written) in updates(table, txn) {
                 if updater[version as usize] == txn
-                    && let [between] = *self.order.row(version)
+                    && let [between] = *self.order.next(version)
                     && let Some(by) = writes.live_writer(between).filter(|by| *by != txn)
                 {
                     findings.add(Kind::LostUpdate, || Evidence::Between {
@@ -78,7 +78,7 @@ impl Witness<'_> {
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for txn in (0..self.table.len() as u32).filter(|&txn| self.writes.is_live(txn)) {
             for (version, _) in updates(self.table, txn) {
-                let next = self.order.row(version).iter();
+                let next = self.order.next(version).iter();
                 let others = next.filter_map(|&next| self.writes.live_writer(next));
                 pairs.extend(
                     others

@@ -3,7 +3,7 @@
 use super::anomaly::{Because, Step};
 use super::cycle::Cycle;
 use super::graph::Edge;
-use super::rows::Rows;
+use super::order::Order;
 use super::table::{Kind, Table};
 use super::writes::Writes;
 
@@ -12,7 +12,7 @@ use super::writes::Writes;
 pub(crate) struct Witness<'a> {
     pub(crate) table: &'a Table,
     pub(crate) writes: &'a Writes,
-    pub(crate) order: &'a Rows,
+    pub(crate) order: &'a Order<'a>,
 }
 
 impl Witness<'_> {
@@ -41,7 +41,7 @@ impl Witness<'_> {
             reads.map(|op| table.observed(*op))
         };
         let next = |version: u32| {
-            let next = self.order.row(version).iter().copied();
+            let next = self.order.next(version).iter().copied();
             next.into_iter()
                 .find(|&after| self.writes.writer(after) == Some(to))
         };

@@ -8,9 +8,10 @@ use rand_chacha::ChaCha8Rng;
 use super::super::analysis::Analysis;
 use super::super::certificate::{Event, replays};
 use super::super::level::Level;
-use super::super::serial::proof;
+use super::super::order::Listed;
 use super::super::standing::Standing;
 use super::super::table::{Data, Table};
+use super::super::walk::{self, Walked};
 use super::super::work::Watch;
 use super::super::writes::Writes;
 use super::history::{KEYS, Txn, history, show, table};
@@ -203,7 +204,12 @@ fn a_serial_order_of_lists_is_found_exactly_when_there_is_one() {
         let data = Data::Lists;
         let twin = Twin { txns: &txns, data };
         let expected = twin.level(Level::StrictSerializable);
-        let proof = proof(&table, &writes, UNBOUNDED).expect("nothing bounds it");
+        let order = Listed::of(&table, &writes, UNBOUNDED).expect("nothing bounds it");
+        let walked = walk::through(&table, &writes, &order, UNBOUNDED);
+        let proof = match walked.expect("nothing bounds it") {
+            Walked::Proven(events) => Some(events),
+            Walked::Parts(_) => None,
+        };
         let context = || format!("round {round}: {proof:?}\n{}", show(&txns));
         assert_eq!(proof.is_some(), expected, "{}", context());
         if let Some(events) = &proof {
