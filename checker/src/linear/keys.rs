@@ -199,6 +199,9 @@ fn by_number<T: Copy>(items: &[T], numbers: &[u32], count: usize) -> (Vec<T>, Ve
     for number in 0..count {
         starts[number + 1] += starts[number];
     }
+    if count <= 1 {
+        return (items.to_vec(), starts);
+    }
     let mut next = starts.clone();
     let mut order = vec![0u32; items.len()];
     for (at, &number) in (0..).zip(numbers) {
