@@ -3,9 +3,11 @@
 //! It walks the history in time and holds every configuration the object could be in: its state and
 //! which open operations have already taken effect. When an operation returns, configurations in
 //! which it cannot have taken effect die. No pruning but the removal of duplicates: what it says
-//! rests on nothing but the definition of linearizability.
+//! rests on nothing but the definition of linearizability. Each configuration knows by which steps it
+//! was reached first, so that what is legal has its order.
 
-use hashbrown::HashSet;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::budget::{Meter, Spent};
@@ -14,70 +16,114 @@ use super::space::{Space, Timed};
 /// A state, and the open operations that took effect, sorted.
 type Configuration = (u32, SmallVec<[u32; 6]>);
 
-/// Whether the operations, sorted by invocation, can be put in a legal order: none when they can,
-/// else the operation whose return no order gets past.
+/// A step on the way to a configuration: the step before it, and the operation that took effect.
+type Step = (u32, u32);
+
+/// Before the first step.
+const START: u32 = u32::MAX;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The operations can be put in this order. It lacks those of unknown outcome that nobody needs.
+    Legal(Vec<u32>),
+    /// No order gets past the return of this operation.
+    Stuck(u32),
+}
+
+/// Whether the operations, sorted by invocation, can be put in a legal order.
 pub(crate) fn check(
     space: &mut impl Space,
     operations: &[Timed],
     meter: &mut Meter<'_>,
-) -> Result<Option<u32>, Spent> {
+) -> Result<Told, Spent> {
     let mut returns: Vec<u32> = (0..operations.len() as u32).collect();
     returns.retain(|&number| !operations[number as usize].is_open());
     returns.sort_unstable_by_key(|&number| operations[number as usize].ret);
-    let mut frontier: Vec<Configuration> = vec![(space.initial(), SmallVec::new())];
-    let mut open: Vec<u32> = Vec::new();
+    let mut walk = Walk {
+        space,
+        operations,
+        open: Vec::new(),
+        steps: Vec::new(),
+    };
+    let mut frontier = vec![((walk.space.initial(), SmallVec::new()), START)];
     let mut invoked = 0;
     for &returning in &returns {
         let ret = operations[returning as usize].ret;
         while invoked < operations.len() && operations[invoked].invoke < ret {
-            open.push(invoked as u32);
+            walk.open.push(invoked as u32);
             invoked += 1;
         }
-        frontier = through(space, operations, frontier, &open, returning, meter)?;
+        frontier = walk.through(frontier, returning, meter)?;
         if frontier.is_empty() {
-            return Ok(Some(returning));
+            return Ok(Told::Stuck(returning));
         }
-        open.retain(|&number| number != returning);
+        walk.open.retain(|&number| number != returning);
     }
-    Ok(None)
+    Ok(Told::Legal(walk.order(frontier[0].1)))
 }
 
-/// All configurations in which `returning` has taken effect, it no longer being open.
-fn through(
-    space: &mut impl Space,
-    operations: &[Timed],
-    frontier: Vec<Configuration>,
-    open: &[u32],
-    returning: u32,
-    meter: &mut Meter<'_>,
-) -> Result<Vec<Configuration>, Spent> {
-    let mut seen: HashSet<Configuration, foldhash::fast::FixedState> = HashSet::default();
-    let mut next = HashSet::<Configuration, foldhash::fast::FixedState>::default();
-    let mut work = frontier;
-    while let Some((state, done)) = work.pop() {
-        meter.step()?;
-        if let Ok(at) = done.binary_search(&returning) {
-            let mut done = done;
-            done.remove(at);
-            next.insert((state, done));
-            continue;
-        }
-        for &number in open {
-            let Err(at) = done.binary_search(&number) else {
+struct Walk<'a, S> {
+    space: &'a mut S,
+    operations: &'a [Timed],
+    open: Vec<u32>,
+    steps: Vec<Step>,
+}
+
+impl<S: Space> Walk<'_, S> {
+    /// All configurations in which `returning` has taken effect, it no longer being open.
+    fn through(
+        &mut self,
+        frontier: Vec<(Configuration, u32)>,
+        returning: u32,
+        meter: &mut Meter<'_>,
+    ) -> Result<Vec<(Configuration, u32)>, Spent> {
+        let mut seen: HashSet<Configuration, FixedState> = HashSet::default();
+        let mut next: HashMap<Configuration, u32, FixedState> = HashMap::default();
+        let mut work = frontier;
+        while let Some(((state, done), last)) = work.pop() {
+            meter.step()?;
+            if let Ok(at) = done.binary_search(&returning) {
+                let mut done = done;
+                done.remove(at);
+                next.entry((state, done)).or_insert(last);
                 continue;
-            };
-            if let Some(state) = space.step(state, operations[number as usize].class) {
-                let mut done = done.clone();
-                done.insert(at, number);
-                let configuration = (state, done);
-                if !seen.contains(&configuration) {
-                    seen.insert(configuration.clone());
-                    work.push(configuration);
+            }
+            for &number in &self.open {
+                let Err(at) = done.binary_search(&number) else {
+                    continue;
+                };
+                let class = self.operations[number as usize].class;
+                if let Some(state) = self.space.step(state, class) {
+                    let mut done = done.clone();
+                    done.insert(at, number);
+                    let configuration = (state, done);
+                    if !seen.contains(&configuration) {
+                        if self.steps.len() == START as usize {
+                            return Err(Spent::Memory);
+                        }
+                        seen.insert(configuration.clone());
+                        work.push((configuration, self.steps.len() as u32));
+                        self.steps.push((last, number));
+                    }
                 }
             }
+            let each = size_of::<(Configuration, u32)>() as u64 + 1;
+            let configurations = seen.capacity() + next.capacity() + work.capacity();
+            let steps = self.steps.capacity() * size_of::<Step>();
+            meter.hold(configurations as u64 * each + steps as u64)?;
         }
-        let each = size_of::<Configuration>() as u64 + 1;
-        meter.hold((seen.capacity() + next.capacity() + work.capacity()) as u64 * each)?;
+        Ok(next.into_iter().collect())
     }
-    Ok(next.into_iter().collect())
+
+    /// The operations in the order of the steps that lead to this one.
+    fn order(&self, mut last: u32) -> Vec<u32> {
+        let mut order = Vec::new();
+        while let Some(&(before, number)) = self.steps.get(last as usize) {
+            order.push(number);
+            last = before;
+        }
+        order.reverse();
+        order
+    }
 }

@@ -36,6 +36,7 @@ use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence}
 use crate::options::{Budget, Model, Options};
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
+use frontier::Told;
 use keys::{Keys, Uncut};
 use rounds::{Culprits, Decision};
 use search::Answer;
@@ -422,8 +423,8 @@ fn decide_by_search(
         Err(Spent::Steps) => {
             let mut meter = Meter::new(purse, steps / FRONTIER_SHARE);
             Ok(match frontier::check(space, operations, &mut meter)? {
-                None => Decision::Valid(None),
-                Some(at) => Decision::invalid(vec![at]),
+                Told::Legal(order) => Decision::Valid(Some(order)),
+                Told::Stuck(at) => Decision::invalid(vec![at]),
             })
         }
         Err(spent) => Err(spent),

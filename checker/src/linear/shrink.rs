@@ -7,6 +7,7 @@
 //! Observers may go unconditionally: a legal history stays legal without them.
 
 use super::budget::{Meter, Purse};
+use super::frontier::Told;
 use super::space::{Space, Timed};
 use super::{frontier, search};
 use crate::model::Effect;
@@ -136,5 +137,5 @@ pub(crate) fn confirmed(
     let mut meter = Meter::new(purse, TRIAL_STEPS * 10);
     frontier::check(space, &operations, &mut meter)
         .ok()
-        .map(|stuck| stuck.is_some())
+        .map(|told| matches!(told, Told::Stuck(_)))
 }

@@ -210,6 +210,7 @@ fn rounds(ordinary: usize) -> usize {
 
 mod tests {
     use super::*;
+    use crate::linear::frontier::Told;
     use crate::linear::space::RegisterSpace;
     use crate::linear::{certificate, frontier, search, shrink, zones};
 
@@ -234,8 +235,13 @@ mod tests {
             let expected = linearizable(&mut space, &timed);
             invalid += usize::from(!expected);
             let told = frontier::check(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
-            let legal = told.map(|stuck| stuck.is_none());
-            assert_eq!(legal, Ok(expected), "frontier on {operations:?}");
+            match told.expect("the purse is full") {
+                Told::Legal(order) => {
+                    let replayed = certificate::replay(&mut space, &timed, &order);
+                    assert_eq!(replayed, Ok(()), "{order:?} of {operations:?}");
+                }
+                Told::Stuck(_) => assert!(!expected, "frontier on {operations:?}"),
+            }
             let answer = search::search(&mut space, &timed, &mut Meter::new(&purse, u64::MAX));
             match answer.expect("the purse is full") {
                 search::Answer::Linearization(order) => {
@@ -279,9 +285,9 @@ mod tests {
     /// What an illegal history shrinks to is illegal, and nothing in it can be weakened further.
     fn shrinks(space: &mut RegisterSpace, timed: &[Timed], purse: &Purse) {
         let mut meter = Meter::new(purse, u64::MAX);
-        let stuck = frontier::check(space, timed, &mut meter)
-            .unwrap()
-            .expect("it is illegal");
+        let Ok(Told::Stuck(stuck)) = frontier::check(space, timed, &mut meter) else {
+            panic!("{timed:?} is illegal");
+        };
         let core = shrink::shrink(space, timed, &[stuck], purse);
         let left: Vec<Timed> = core.iter().map(|&(_, it)| it).collect();
         assert!(

@@ -11,6 +11,7 @@ use super::{linearizable, purse, rounds, seed, the_rest_could_not_help};
 use crate::history::generate::Object as Drawn;
 use crate::history::{History, Op, Type};
 use crate::linear::budget::Meter;
+use crate::linear::frontier::Told;
 use crate::linear::object::{self, Object};
 use crate::linear::space::{Numbered, Timed};
 use crate::linear::structure::{Outcome, Structured};
@@ -44,11 +45,16 @@ fn engines_agree<M: Specification>(
                 continue;
             }
             let meter = || Meter::new(&purse, u64::MAX);
-            let stuck = frontier::check(&mut space, timed, &mut meter()).unwrap();
-            assert_eq!(stuck.is_none(), legal, "frontier: {}", told(&history));
-            if let Some(stuck) = stuck {
-                let core = shrink::shrink(&mut space, timed, &[stuck], &purse);
-                the_rest_could_not_help(&mut space, timed, &core);
+            match frontier::check(&mut space, timed, &mut meter()).unwrap() {
+                Told::Legal(order) => {
+                    let replayed = certificate::replay(&mut space, timed, &order);
+                    assert_eq!(replayed, Ok(()), "{order:?} of {}", told(&history));
+                }
+                Told::Stuck(at) => {
+                    assert!(!legal, "frontier: {}", told(&history));
+                    let core = shrink::shrink(&mut space, timed, &[at], &purse);
+                    the_rest_could_not_help(&mut space, timed, &core);
+                }
             }
             match search::search(&mut space, timed, &mut meter()).unwrap() {
                 search::Answer::Linearization(order) => {
