@@ -200,6 +200,55 @@ fn threads(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Many short histories, of the shape of those that Jepsen recorded of etcd: five clients that read,
+/// write and compare-and-set one register, and one answer in six that never comes.
+fn short(criterion: &mut Criterion) {
+    let mut options = Options::new(Model::Register);
+    options.failed_cas_differs = true;
+    options.explain = false;
+    let histories = LazyCell::new(|| {
+        let all: Vec<History> = (0..102)
+            .map(|seed| {
+                generate(&Recipe {
+                    values: Some(5),
+                    cas: 0.34,
+                    seed,
+                    // Every third is not linearizable, as of those.
+                    anomaly: (seed % 3 == 0).then_some(Anomaly::StaleRead),
+                    ..recipe(80, 5, 0.17)
+                })
+            })
+            .collect();
+        longest("short", all.iter().map(|history| (history, &options)));
+        all
+    });
+    let mut group = criterion.benchmark_group("check");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1));
+    group.bench_function("102 histories of 80 ops, 5 clients", |bencher| {
+        let histories = &*histories;
+        bencher.iter(|| {
+            for history in histories {
+                black_box(check(black_box(history), &options));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Says what the slowest of some histories takes, at best.
+fn longest<'a>(name: &str, all: impl ExactSizeIterator<Item = (&'a History, &'a Options)>) {
+    let count = all.len();
+    let best = |(history, options)| {
+        let times = (0..9).map(|_| check(history, options).figures.elapsed_ms);
+        times.fold(f64::INFINITY, f64::min)
+    };
+    let longest = all.map(best).fold(0.0, f64::max);
+    eprintln!("{name}: {count} of them, the longest {longest:.3} ms");
+}
+
 /// Recorded histories, and how each must be read and judged.
 fn recorded(folder: &Path, name: &str) -> Vec<(History, Options)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -243,15 +292,8 @@ fn recordings(criterion: &mut Criterion) {
             eprintln!("SKIPPED {room}: no file called {name} is there");
             continue;
         }
-        let longest = all.iter().map(|(history, options)| {
-            let best = (0..9).map(|_| check(history, options).figures.elapsed_ms);
-            best.fold(f64::INFINITY, f64::min)
-        });
-        let longest = longest.fold(0.0, f64::max);
-        eprintln!(
-            "{room} {name}: {} of them, the longest {longest:.3} ms",
-            all.len()
-        );
+        let each = all.iter().map(|(history, options)| (history, options));
+        longest(&format!("{room} {name}"), each);
         group.bench_function(format!("{room} {name}"), |bencher| {
             bencher.iter(|| {
                 for (history, options) in &all {
@@ -286,5 +328,5 @@ fn readers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, engines, threads, recordings, readers);
+criterion_group!(benches, engines, short, threads, recordings, readers);
 criterion_main!(benches);

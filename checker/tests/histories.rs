@@ -193,6 +193,30 @@ fn histories_survive_every_format_and_packing() {
     );
 }
 
+#[test]
+fn with_little_contention_operations_rarely_meet() {
+    let met = |contention| {
+        let history = generate(&Recipe {
+            contention,
+            seed: seed(),
+            ..Recipe::default()
+        });
+        let (mut open, mut met) = (0, 0);
+        for op in history.ops() {
+            if op.type_ == Type::Invoke {
+                met += usize::from(open > 0);
+                open += 1;
+            } else {
+                open -= 1;
+            }
+        }
+        met
+    };
+    let (rare, some, always) = (met(0.01), met(0.2), met(1.0));
+    assert!(rare < some && some < always, "{rare}, {some}, {always}");
+    assert!(rare < 400 && always > 990, "{rare}, {always}");
+}
+
 /// A report without what may differ: times, memory, order of keys.
 fn essence(mut report: Report) -> Report {
     report.figures.elapsed_ms = 0.0;

@@ -90,6 +90,28 @@ fn a_planted_anomaly_is_found_explained_and_proved() {
 }
 
 #[test]
+fn a_planted_anomaly_of_transactions_is_found_by_its_name() {
+    let folder = TempDir::new().unwrap();
+    let run = |line: &str| ordeal(folder.path(), &line.split(' ').collect::<Vec<_>>(), b"");
+    for (model, anomaly) in [
+        ("list-append", "G0"),
+        ("list-append", "G-single"),
+        ("list-append", "lost-update"),
+        ("rw-register", "G1c"),
+        ("rw-register", "G2-item"),
+    ] {
+        let made = format!("history generate --model {model} --ops 300 -o t.jsonl");
+        assert_eq!(run(&made).0, 0);
+        let (code, out, _) = run(&format!("check t.jsonl --model {model}"));
+        assert_eq!(code, 0, "{model}: {out}");
+        assert_eq!(run(&format!("{made} --anomaly {anomaly}")).0, 0);
+        let (code, out, _) = run(&format!("check t.jsonl --model {model}"));
+        assert_eq!(code, 1, "{model} {anomaly}: {out}");
+        assert!(out.contains(anomaly), "{out}");
+    }
+}
+
+#[test]
 fn bad_input_is_named_with_its_place_and_what_was_expected() {
     let invoke = "{\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n";
     let cases = [
@@ -133,6 +155,15 @@ fn arguments_out_of_range_are_refused() {
         (
             "history generate --model queue --anomaly stale-read",
             "phantom",
+        ),
+        ("history generate --contention 0", "nobody would ever begin"),
+        (
+            "history generate --model rw-register --anomaly G0",
+            "what can: G1a",
+        ),
+        (
+            "history generate --model list-append --cas 0.5",
+            "--cas does not go with transactions",
         ),
         ("history convert a.jsonl a.txt", ".jsonl or .edn"),
         ("history convert a.jsonl a.foo", ".jsonl or .edn"),

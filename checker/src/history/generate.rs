@@ -56,6 +56,9 @@ pub struct Recipe {
     pub operations: usize,
     /// Clients, each with one open operation at a time.
     pub clients: usize,
+    /// Contention: the chance that an idle client begins an operation when it could, above 0 to 1. With
+    /// 1 each is always busy; near 0 they rarely meet.
+    pub contention: f64,
     /// Keys; with one, ops carry none.
     pub keys: usize,
     /// Share of the operations whose outcome stays unknown, from 0 to 1.
@@ -76,6 +79,7 @@ impl Default for Recipe {
             object: Object::Register,
             operations: 1000,
             clients: 10,
+            contention: 1.0,
             keys: 1,
             unknown: 0.0,
             values: None,
@@ -208,7 +212,7 @@ impl<'a> Generator<'a> {
             let number = self.rng.random_range(0..self.clients.len());
             self.time += self.rng.random_range(100..2000);
             match std::mem::replace(&mut self.clients[number], Client::Idle) {
-                Client::Idle if self.invoked < self.recipe.operations => {
+                Client::Idle if self.invoked < self.recipe.operations && self.begins() => {
                     self.clients[number] = Client::Open(self.invoke(number));
                     open += 1;
                 }
@@ -240,6 +244,12 @@ impl<'a> Generator<'a> {
             }
         }
         self.history
+    }
+
+    fn begins(&mut self) -> bool {
+        const LEAST: f64 = 1e-6;
+        let contention = self.recipe.contention.max(LEAST);
+        contention >= 1.0 || self.rng.random_bool(contention)
     }
 
     fn is_unknown(&mut self) -> bool {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
-use ordeal_checker::history::generate::{Anomaly, Object, Recipe, generate};
+use clap::{Args, Subcommand};
 use ordeal_checker::history::{Format, History, Process, Type, write_file};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::check::{Reading, read};
+use super::generate::Generate;
 use super::{Context, Exit, UsageError};
 
 /// Make up, look at, filter and convert histories
@@ -20,7 +20,8 @@ use super::{Context, Exit, UsageError};
     ordeal history head store/latest/history.jsonl\n  \
     ordeal history filter store/latest/history.jsonl --key k3\n  \
     ordeal history convert history.edn history.jsonl\n  \
-    ordeal history generate --ops 5000 --cas 0.2 --seed 7")]
+    ordeal history generate --ops 5000 --cas 0.2 --seed 7\n  \
+    ordeal history generate --model list-append --anomaly G-single -o bad.jsonl")]
 pub(super) struct HistoryVerb {
     #[command(subcommand)]
     action: Action,
@@ -78,60 +79,6 @@ struct Filter {
     output: PathBuf,
 }
 
-#[derive(Debug, Args)]
-struct Generate {
-    /// The object
-    #[arg(long, value_enum, default_value_t = ObjectName::Register)]
-    model: ObjectName,
-    /// Operations
-    #[arg(long, default_value_t = 1000)]
-    ops: usize,
-    /// Clients, each always busy
-    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
-    clients: usize,
-    /// Keys
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    keys: usize,
-    /// Share of unknown outcomes, 0 to 1
-    #[arg(long, default_value_t = 0.0, value_parser = share)]
-    unknown: f64,
-    /// Distinct values that are written [default: each value is written once]
-    #[arg(long)]
-    values: Option<u32>,
-    /// Share of compare-and-set, 0 to 1
-    #[arg(long, default_value_t = 0.0, value_parser = share)]
-    cas: f64,
-    /// Break the promise once; stale-read and lost-write: registers only
-    #[arg(long, value_enum)]
-    anomaly: Option<AnomalyName>,
-    /// The seed
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Where to
-    #[arg(short, long, default_value = "-")]
-    output: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ObjectName {
-    Register,
-    Kv,
-    Queue,
-    Stack,
-    PriorityQueue,
-    Set,
-    Counter,
-    AppendLog,
-    Mutex,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AnomalyName {
-    StaleRead,
-    LostWrite,
-    Phantom,
-}
-
 /// What is in a history.
 #[derive(Debug, Serialize)]
 struct Stats {
@@ -148,7 +95,7 @@ struct Stats {
 impl HistoryVerb {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self.action {
-            Action::Generate(how) => write(&generate(&how.recipe()?), &how.output)?,
+            Action::Generate(how) => write(&how.history()?, &how.output)?,
             Action::Stats(input) => {
                 let stats = stats(&input.read(context)?);
                 context.print(&stats, stats.text())?;
@@ -191,61 +138,6 @@ impl Filter {
             })
             .collect()
     }
-}
-
-impl Generate {
-    fn recipe(&self) -> Result<Recipe, UsageError> {
-        let of_registers = matches!(
-            self.anomaly,
-            Some(AnomalyName::StaleRead | AnomalyName::LostWrite)
-        );
-        if of_registers && !matches!(self.model, ObjectName::Register) {
-            let what = "--anomaly must be phantom where --model is not register";
-            return Err(UsageError(what.into()));
-        }
-        if self.anomaly.is_some() && matches!(self.model, ObjectName::Mutex) {
-            let what = "--anomaly breaks what is read, and a mutex is not";
-            return Err(UsageError(what.into()));
-        }
-        if self.cas > 0.0 && !matches!(self.model, ObjectName::Register) {
-            return Err(UsageError("--cas goes with --model register only".into()));
-        }
-        Ok(Recipe {
-            object: match self.model {
-                ObjectName::Register => Object::Register,
-                ObjectName::Kv => Object::Kv,
-                ObjectName::Queue => Object::Queue,
-                ObjectName::Stack => Object::Stack,
-                ObjectName::PriorityQueue => Object::PriorityQueue,
-                ObjectName::Set => Object::Set,
-                ObjectName::Counter => Object::Counter,
-                ObjectName::AppendLog => Object::AppendLog,
-                ObjectName::Mutex => Object::Mutex,
-            },
-            operations: self.ops,
-            clients: self.clients,
-            keys: self.keys,
-            unknown: self.unknown,
-            values: self.values,
-            cas: self.cas,
-            anomaly: self.anomaly.map(|anomaly| match anomaly {
-                AnomalyName::StaleRead => Anomaly::StaleRead,
-                AnomalyName::LostWrite => Anomaly::LostWrite,
-                AnomalyName::Phantom => Anomaly::Phantom,
-            }),
-            seed: self.seed,
-        })
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
-    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&it| it > 0);
-    number.ok_or_else(|| "expected a number from 1".to_owned())
 }
 
 fn write(history: &History, path: &Path) -> anyhow::Result<()> {
