@@ -1,0 +1,360 @@
+//! Models by name, through the face: what is legal, what is not, and what the report says of it.
+
+use std::time::Duration;
+
+use ordeal_checker::history::generate::{Anomaly, Object, Recipe, generate};
+use ordeal_checker::history::{History, Op, Type, jsonl, text};
+use ordeal_checker::{Budget, Model, Online, Options, Report, Verdict, check};
+use serde_json::{Value, json};
+
+fn told(lines: &str) -> History {
+    text::read(lines.as_bytes(), false).expect("it is well-formed")
+}
+
+/// What one process did, one after the other: `f argument → answer`.
+fn in_turn(calls: &str) -> History {
+    let lines = calls.split(", ").map(|call| {
+        let (asked, answer) = call.split_once(" → ").unwrap_or((call, ""));
+        let (f, argument) = asked.split_once(' ').unwrap_or((asked, "nil"));
+        let answer = if answer.is_empty() { argument } else { answer };
+        format!("0 :invoke :{f} {argument}\n0 :ok :{f} {answer}\n")
+    });
+    told(&lines.collect::<String>())
+}
+
+fn explained(history: &History, model: Model) -> Report {
+    check(history, &Options::new(model))
+}
+
+#[test]
+fn each_model_by_its_name_tells_what_is_legal_from_what_is_not() {
+    let table = [
+        (
+            "register",
+            "write 1, read → 1",
+            "write 1, write 2, read → 1",
+        ),
+        (
+            "kv",
+            r#"put "a", append "b", get → "ab""#,
+            r#"put "a", append "b", get → "b""#,
+        ),
+        (
+            "multi-register",
+            r#"txn [["write" "x" 1]], txn [["read" "x" 1] ["read" "y" nil]]"#,
+            r#"txn [["write" "x" 1]], txn [["read" "x" nil]]"#,
+        ),
+        (
+            "set",
+            "add 1, add 2, remove 1, read → [2]",
+            "add 1, add 2, remove 1, read → [1 2]",
+        ),
+        (
+            "counter",
+            "add 2, add -1, read → 1",
+            "add 2, add -1, read → 2",
+        ),
+        (
+            "queue",
+            "enqueue 2, enqueue 1, dequeue → 2",
+            "enqueue 2, enqueue 1, dequeue → 1",
+        ),
+        (
+            "stack",
+            "push 1, push 2, pop → 2",
+            "push 1, push 2, pop → 1",
+        ),
+        (
+            "priority-queue",
+            "insert 2, insert 1, extract → 1",
+            "insert 2, insert 1, extract → 2",
+        ),
+        (
+            "mutex",
+            "acquire 1, release 2, acquire 1",
+            "acquire 1, acquire 2",
+        ),
+        (
+            "lock",
+            "acquire 1, release 1, acquire 2",
+            "acquire 1, release 2",
+        ),
+        (
+            "lease",
+            "acquire → 1, renew 1, acquire → 2",
+            "acquire → 1, acquire → 2, renew 1",
+        ),
+        (
+            "append-log",
+            "append 1, append 2, read → [1 2]",
+            "append 1, append 2, read → [2 1]",
+        ),
+    ];
+    for (name, legal, illegal) in table {
+        let model: Model = name.parse().expect("there is such a model");
+        let report = explained(&in_turn(legal), model);
+        assert_eq!(report.verdict, Verdict::Valid, "{name}: {legal}");
+        let report = explained(&in_turn(illegal), model);
+        assert_eq!(report.verdict, Verdict::Invalid, "{name}: {illegal}");
+        assert_eq!(report.model, name);
+        assert!(!report.counterexample.is_empty());
+        assert_eq!(
+            report.details["confirmed_by_second_engine"], true,
+            "{name}: {illegal}"
+        );
+        for (calls, at) in [(legal, None), (illegal, Some(in_turn(illegal).len() - 1))] {
+            let mut online = Online::new(&Options::new(model)).expect("it is followed");
+            let told = in_turn(calls)
+                .ops()
+                .position(|op| online.push(&op).is_some());
+            assert_eq!(told, at, "{name}: {calls}");
+        }
+    }
+}
+
+#[test]
+fn registers_that_are_changed_together_are_one_object_whatever_their_keys() {
+    let op = |type_, key: &str, value: &Value| Op {
+        key: json!(key),
+        ..Op::new(0, type_, "txn", value.clone())
+    };
+    let steps = [
+        ("a", json!([["write", "x", 1]])),
+        ("b", json!([["read", "x", 1]])),
+    ];
+    let ops = steps
+        .iter()
+        .flat_map(|(key, value)| [Type::Invoke, Type::Ok].map(|it| op(it, key, value)));
+    let history: History = ops.collect();
+    assert_eq!(
+        explained(&history, Model::MultiRegister).verdict,
+        Verdict::Valid
+    );
+}
+
+/// Keys of a register each, of which some read what was never written.
+fn keyed(bad: &[&str]) -> History {
+    let mut lines = String::new();
+    for key in ["a", "b", "c", "d"] {
+        let seen = if bad.contains(&key) { 9 } else { 1 };
+        for (type_, f, value) in [
+            ("invoke", "write", 1),
+            ("ok", "write", 1),
+            ("invoke", "read", 0),
+            ("ok", "read", seen),
+        ] {
+            let op = json!({ "process": 0, "type": type_, "f": f, "value": value, "key": key });
+            lines += &format!("{op}\n");
+        }
+    }
+    jsonl::read(lines.as_bytes()).expect("it is well-formed")
+}
+
+#[test]
+fn the_reason_names_the_first_key_and_counts_the_others() {
+    let reason = |bad: &[&str]| explained(&keyed(bad), Model::Register).reason;
+    let no_order = "no order of its operations is legal";
+    assert_eq!(reason(&[]), None);
+    assert_eq!(reason(&["b"]), Some(format!("key \"b\": {no_order}")));
+    assert_eq!(
+        reason(&["b", "c", "d"]),
+        Some(format!("key \"b\": {no_order}; 2 more keys likewise"))
+    );
+    let report = explained(&keyed(&["c"]), Model::Register);
+    assert_eq!((report.figures.ops, report.figures.keys), (8, 4));
+    assert_eq!(report.details["key"], "c");
+    let keys: Vec<&Value> = report.keys.iter().map(|it| &it.key).collect();
+    assert_eq!(keys, ["c"]);
+    // Without keys there is none to name.
+    let whole = in_turn("write 1, read → 2");
+    assert_eq!(
+        explained(&whole, Model::Register).reason.as_deref(),
+        Some(no_order)
+    );
+}
+
+/// Replays the order of a register's key on the recording: each within its time, and legal.
+fn is_proof(history: &History, key: &Value, order: &[u64]) -> bool {
+    let ops: Vec<Op> = history.ops().collect();
+    let end = |at: usize| {
+        let after = ops[at + 1..]
+            .iter()
+            .position(|it| it.process == ops[at].process);
+        after
+            .map(|it| it + at + 1)
+            .filter(|&it| ops[it].type_ != Type::Info)
+    };
+    let (mut state, mut latest) = (Value::Null, 0);
+    let legal = order.iter().all(|&at| {
+        let at = at as usize;
+        let in_time = end(at).is_none_or(|it| it > latest);
+        latest = latest.max(at);
+        let end = end(at).map_or(&ops[at], |it| &ops[it]);
+        let value = &end.value;
+        let fits = match (ops[at].f.as_str(), end.type_) {
+            ("read", _) => *value == state,
+            ("cas", Type::Fail) => value[0] != state,
+            ("cas", _) => std::mem::replace(&mut state, value[1].clone()) == value[0],
+            _ => {
+                state = value.clone();
+                true
+            }
+        };
+        in_time && fits && ops[at].key == *key && ops[at].type_ == Type::Invoke
+    });
+    let is_ok = |at: usize| end(at).is_some_and(|it| ops[it].type_ == Type::Ok);
+    let ours = |at: &usize| ops[*at].key == *key && ops[*at].type_ == Type::Invoke;
+    let mut all = (0..ops.len()).filter(ours).filter(|&at| is_ok(at));
+    legal && all.all(|at| order.contains(&(at as u64)))
+}
+
+#[test]
+fn the_proof_of_a_valid_verdict_can_be_replayed_on_the_recording() {
+    for (seed, values) in [(1, None), (2, Some(3)), (3, Some(2))] {
+        let recipe = Recipe {
+            operations: 400,
+            keys: 3,
+            clients: 8,
+            values,
+            cas: 0.3,
+            unknown: 0.05,
+            seed,
+            ..Recipe::default()
+        };
+        let history = generate(&recipe);
+        let options = Options {
+            certify: true,
+            ..Options::default()
+        };
+        let report = check(&history, &options);
+        assert_eq!(report.verdict, Verdict::Valid, "{:?}", report.reason);
+        let proofs = report.details["certificate"]
+            .as_array()
+            .expect("it was asked for");
+        assert_eq!(proofs.len(), 3);
+        for proof in proofs {
+            let order: Vec<u64> = serde_json::from_value(proof["linearization"].clone()).unwrap();
+            assert!(is_proof(&history, &proof["key"], &order), "{proof}");
+        }
+    }
+}
+
+/// The same with the revisions that the order of its proof gives, and the order that they tell.
+fn with_revisions(history: &History, order: &[u64]) -> (History, Vec<u64>) {
+    let mut ops: Vec<Op> = history.ops().collect();
+    let mut revision = 1;
+    let mut told = Vec::new();
+    for &at in order {
+        let at = at as usize;
+        revision += u64::from(ops[at].f != "read");
+        let process = ops[at].process.clone();
+        let end = ops[at + 1..].iter_mut().find(|it| it.process == process);
+        if let Some(end) = end.filter(|it| it.type_ == Type::Ok) {
+            end.revision = Some(revision);
+            told.push((revision, ops[at].f == "read", at as u64));
+        }
+    }
+    told.sort_unstable();
+    (
+        ops.into_iter().collect(),
+        told.into_iter().map(|(.., at)| at).collect(),
+    )
+}
+
+#[test]
+fn the_order_that_revisions_tell_is_taken_where_it_is_one_and_never_changes_a_verdict() {
+    let options = Options {
+        certify: true,
+        explain: false,
+        ..Options::new(Model::Register)
+    };
+    let order = |report: &Report| -> Vec<u64> {
+        serde_json::from_value(report.details["certificate"][0]["linearization"].clone())
+            .unwrap_or_default()
+    };
+    let mut differ = 0;
+    for seed in 0..200 {
+        let anomaly = (seed % 4 == 3).then_some(Anomaly::StaleRead);
+        let recipe = Recipe {
+            operations: 40,
+            clients: 6,
+            values: Some(3),
+            seed,
+            anomaly,
+            object: Object::Register,
+            ..Recipe::default()
+        };
+        let history = generate(&recipe);
+        let report = check(&history, &options);
+        if report.verdict == Verdict::Valid {
+            let found = order(&report);
+            let (with, told) = with_revisions(&history, &found);
+            assert_eq!(order(&check(&with, &options)), told, "seed {seed}");
+            differ += u64::from(found != told);
+        }
+        // Revisions that lie.
+        let lies = history.ops().map(|op| Op {
+            revision: (op.type_ == Type::Ok).then_some(op.index * 7 % 13),
+            ..op
+        });
+        let lies: History = lies.collect();
+        assert_eq!(
+            check(&lies, &options).verdict,
+            report.verdict,
+            "seed {seed}"
+        );
+    }
+    assert!(
+        differ > 20,
+        "the search finds what the revisions tell: {differ}"
+    );
+}
+
+#[test]
+fn a_budget_that_ends_before_the_search_begins_is_named() {
+    let recipe = Recipe {
+        operations: 3000,
+        object: Object::Queue,
+        ..Recipe::default()
+    };
+    let history = generate(&recipe);
+    let reason = |model, budget| {
+        let report = check(
+            &history,
+            &Options {
+                budget,
+                ..Options::new(model)
+            },
+        );
+        assert_eq!(report.verdict, Verdict::Unknown);
+        report.reason.unwrap_or_default()
+    };
+    let (time, memory_bytes) = (Duration::from_secs(60), 1 << 30);
+    let none = reason(
+        Model::Queue,
+        Budget {
+            time: Duration::ZERO,
+            memory_bytes,
+        },
+    );
+    assert!(
+        none.contains("time budget ended before the operations were decoded"),
+        "{none}"
+    );
+    let little = reason(
+        Model::Queue,
+        Budget {
+            time,
+            memory_bytes: 1 << 12,
+        },
+    );
+    assert!(
+        little.contains("memory budget ended before the operations were decoded"),
+        "{little}"
+    );
+    let misfit = reason(Model::Counter, Budget { time, memory_bytes });
+    assert!(
+        misfit.contains("does not fit the model: op 0 (row 0) is"),
+        "{misfit}"
+    );
+}
