@@ -178,6 +178,29 @@ fn long_runs_are_followed_with_little_kept() {
 }
 
 #[test]
+fn what_was_put_off_is_judged_when_it_is_asked_for() {
+    for seen in [600, 7] {
+        let mut online = Online::new(&options(Model::Register)).unwrap();
+        // One client hangs, so that the cut stays; more returns than are judged at once.
+        let mut told = online.push(&Op::new(0, Type::Invoke, "write", 0));
+        let mut push = |f, asked, answer| {
+            for (type_, value) in [(Type::Invoke, asked), (Type::Ok, answer)] {
+                told = told.take().or(online.push(&Op::new(1, type_, f, value)));
+            }
+        };
+        (1..=600).for_each(|value| push("write", json!(value), json!(value)));
+        push("read", json!(null), json!(seen));
+        assert_eq!(told, None);
+        assert_eq!(online.held(), 602);
+        assert_eq!(online.catch_up().is_some(), seen == 7);
+        // It is told once, and the key is let go.
+        assert_eq!(online.catch_up(), None);
+        assert_eq!(online.held(), if seen == 7 { 0 } else { 602 });
+        assert_eq!(online.unfollowed(), []);
+    }
+}
+
+#[test]
 fn a_key_that_cannot_be_followed_is_named_and_is_no_violation() {
     let mut online = Online::new(&options(Model::Register)).unwrap();
     // One client hangs, and others go on.

@@ -36,31 +36,39 @@ impl Structured for Counter {
         let Some(levels) = levels.filter(|it| meter.hold(it.bytes()).is_ok()) else {
             return Outcome::Undecided;
         };
-        let legal = |order: &Vec<u32>| replay(self.initial, operations, classes, order);
-        if let Some(order) = climb::order(&levels, climb::NARROW, meter).filter(legal) {
+        let order = |width, meter: &mut Meter<'_>| {
+            let order = climb::order(&levels, width, meter)?;
+            let legal = self.allows(operations, classes, &order, meter);
+            legal.then_some(order)
+        };
+        if let Some(order) = order(climb::NARROW, meter) {
             return Outcome::Valid(order);
         }
         if let Ok(Some(level)) = levels.unreachable(meter) {
             return Outcome::Illegal(levels.seers(level));
         }
-        let mut wider = climb::WIDER.iter();
-        let order = wider.find_map(|&width| climb::order(&levels, width, meter).filter(legal));
+        let order = climb::WIDER.iter().find_map(|&width| order(width, meter));
         order.map_or(Outcome::Undecided, Outcome::Valid)
     }
-}
 
-/// Whether the order keeps to time, and gives all answers.
-fn replay(initial: i64, operations: &[Timed], classes: &[CounterOp], order: &[u32]) -> bool {
-    let mut sum = i128::from(initial);
-    keeps_to_time(operations, order)
-        && order.iter().all(|&number| {
+    fn allows(
+        &self,
+        operations: &[Timed],
+        classes: &[CounterOp],
+        order: &[u32],
+        _: &Meter<'_>,
+    ) -> bool {
+        let mut sum = i128::from(self.initial);
+        let mut step = |number: u32| {
             let (by, answer) = match classes[operations[number as usize].class as usize] {
                 CounterOp::Add(by, answer) => (by, answer),
                 CounterOp::Read(answer) => (0, Some(answer)),
             };
             sum += i128::from(by);
             answer.is_none_or(|it| i128::from(it) == sum)
-        })
+        };
+        keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
+    }
 }
 
 /// Looks for an answer that is out of bounds.

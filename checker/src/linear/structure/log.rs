@@ -15,20 +15,40 @@ use crate::model::elements::Elements;
 use crate::model::sequence::{self, LogOp};
 
 impl Structured for sequence::Log {
-    fn decide(&self, operations: &[Timed], classes: &[LogOp], _: &mut Meter<'_>) -> Outcome {
+    fn decide(&self, operations: &[Timed], classes: &[LogOp], meter: &mut Meter<'_>) -> Outcome {
         let mut log = Log::new(&self.values, operations, classes);
         let decided = log
             .stand()
             .and_then(|()| log.fill())
             .and_then(|guessed| match log.row() {
                 Err(_) if guessed => Err(Outcome::Undecided),
+                // Who else stands where is a matter of all, unless it is about values that differ.
+                Err(late) if late.about.is_empty() => Err(Outcome::Illegal(late.operations)),
                 result => result.map_err(Outcome::Invalid),
             });
         match decided {
-            Ok(order) if log.allows(&order) => Outcome::Valid(order),
+            Ok(order) if self.allows(operations, classes, &order, meter) => Outcome::Valid(order),
             Ok(_) => Outcome::Undecided,
             Err(outcome) => outcome,
         }
+    }
+
+    fn allows(
+        &self,
+        operations: &[Timed],
+        classes: &[LogOp],
+        order: &[u32],
+        _: &Meter<'_>,
+    ) -> bool {
+        let mut log: Vec<u32> = Vec::new();
+        let mut step = |number: u32| match &classes[operations[number as usize].class as usize] {
+            LogOp::Append(value, offset) => {
+                log.push(*value);
+                offset.is_none_or(|it| it == log.len() as u64 - 1)
+            }
+            LogOp::Read(seen) => seen[..] == log[..],
+        };
+        keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 
     /// The values that it is about stand in their order.
@@ -132,7 +152,10 @@ impl<'a> Log<'a> {
             }
             let at = usize::try_from(*offset).unwrap_or(usize::MAX);
             if self.longest.get(at).is_some_and(|seen| seen != value) {
-                let both = std::iter::once(number).chain(self.reader(at));
+                let shows_another =
+                    |&it: &u32| self.seen(it).get(at).is_some_and(|seen| seen != value);
+                let other = self.reads.iter().copied().find(shows_another);
+                let both = std::iter::once(number).chain(other);
                 return Err(because(
                     both.collect(),
                     "the read shows another value at that offset",
@@ -285,19 +308,6 @@ impl<'a> Log<'a> {
                 "what stands later in the log was over before what stands earlier began".into(),
             ),
         }
-    }
-
-    /// Whether the order keeps to time, and the log allows it.
-    fn allows(&self, order: &[u32]) -> bool {
-        let mut log: Vec<u32> = Vec::new();
-        keeps_to_time(self.operations, order)
-            && order.iter().all(|&number| match self.class(number) {
-                LogOp::Append(value, offset) => {
-                    log.push(*value);
-                    offset.is_none_or(|it| it == log.len() as u64 - 1)
-                }
-                LogOp::Read(seen) => seen[..] == log[..],
-            })
     }
 }
 

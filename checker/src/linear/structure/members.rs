@@ -15,8 +15,8 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::set::{odd, replay};
-use super::{Contradiction, Outcome};
+use super::set::odd;
+use super::{Contradiction, Outcome, Structured};
 use crate::linear::budget::{Meter, Purse};
 use crate::linear::search::{self, Answer};
 use crate::linear::shrink;
@@ -92,7 +92,7 @@ pub(super) fn decide(
         }
         Err(outcome) => return outcome,
     };
-    if replay(operations, classes, &order, meter) {
+    if set.allows(operations, classes, &order, meter) {
         Outcome::Valid(order)
     } else {
         Outcome::Undecided

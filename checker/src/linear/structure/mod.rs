@@ -30,6 +30,16 @@ pub(crate) trait Structured: Specification {
     /// Decides the operations of an object, which are sorted by invocation, if its structure does.
     fn decide(&self, operations: &[Timed], classes: &[Self::Op], meter: &mut Meter<'_>) -> Outcome;
 
+    /// Whether the order keeps to time, and the object allows it; never when the time ended. Only such orders
+    /// are found valid.
+    fn allows(
+        &self,
+        operations: &[Timed],
+        classes: &[Self::Op],
+        order: &[u32],
+        meter: &Meter<'_>,
+    ) -> bool;
+
     /// What an operation says of that which a contradiction is about.
     fn narrow(&self, op: &Self::Op, _about: &[String]) -> Self::Op {
         op.clone()

@@ -52,8 +52,48 @@ impl Element<'_> {
 const LOOKS_MAX: usize = 2_000_000;
 
 impl Structured for Queue {
-    fn decide(&self, operations: &[Timed], classes: &[QueueOp], _: &mut Meter<'_>) -> Outcome {
-        check(self.0, operations, classes)
+    fn decide(&self, operations: &[Timed], classes: &[QueueOp], meter: &mut Meter<'_>) -> Outcome {
+        match check(self.0, operations, classes) {
+            Outcome::Valid(order) if !self.allows(operations, classes, &order, meter) => {
+                Outcome::Undecided
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn allows(
+        &self,
+        operations: &[Timed],
+        classes: &[QueueOp],
+        order: &[u32],
+        _: &Meter<'_>,
+    ) -> bool {
+        let discipline = self.0;
+        let mut row: VecDeque<&Value> = VecDeque::new();
+        let mut heap: BTreeSet<Rank<'_>> = BTreeSet::new();
+        let mut step = |number: u32| {
+            let seen = match &classes[operations[number as usize].class as usize] {
+                QueueOp::Put(value) if discipline == Discipline::Priority => {
+                    return heap.insert(Rank(value));
+                }
+                QueueOp::Put(value) => {
+                    row.push_back(value);
+                    return true;
+                }
+                QueueOp::Take(seen) => seen,
+            };
+            let first = match discipline {
+                Discipline::Queue => row.pop_front(),
+                Discipline::Stack => row.pop_back(),
+                Discipline::Priority => heap.pop_first().map(|rank| rank.0),
+            };
+            match seen {
+                Taken::Nothing => first.is_none(),
+                Taken::Element(value) => first == Some(value),
+                Taken::Unknown => true,
+            }
+        };
+        keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 }
 
@@ -108,12 +148,10 @@ impl Container<'_> {
         numbers.filter(is).collect()
     }
 
-    /// The order of all operations, if it is legal.
+    /// The order of all operations, if there is one.
     fn outcome(&self, placed: &[Element<'_>], nothing: &[u32]) -> Outcome {
-        match self.write_out(placed, nothing) {
-            Some(order) if self.allows(&order) => Outcome::Valid(order),
-            _ => Outcome::Undecided,
-        }
+        let order = self.write_out(placed, nothing);
+        order.map_or(Outcome::Undecided, Outcome::Valid)
     }
 
     /// Where the elements of a stack or a priority queue go, or why they cannot.
@@ -218,36 +256,6 @@ impl Container<'_> {
         // A put stands before its take, for the sort is stable.
         placed.sort_by_key(|&(gap, phase, rank, _)| (gap, phase, rank));
         Some(placed.into_iter().map(|(.., number)| number).collect())
-    }
-
-    /// Whether the order keeps to time, and the container allows it.
-    fn allows(&self, order: &[u32]) -> bool {
-        let mut row: VecDeque<&Value> = VecDeque::new();
-        let mut heap: BTreeSet<Rank<'_>> = BTreeSet::new();
-        let mut step = |number: u32| {
-            let op = &self.classes[self.operations[number as usize].class as usize];
-            let seen = match op {
-                QueueOp::Put(value) if self.discipline == Discipline::Priority => {
-                    return heap.insert(Rank(value));
-                }
-                QueueOp::Put(value) => {
-                    row.push_back(value);
-                    return true;
-                }
-                QueueOp::Take(seen) => seen,
-            };
-            let first = match self.discipline {
-                Discipline::Queue => row.pop_front(),
-                Discipline::Stack => row.pop_back(),
-                Discipline::Priority => heap.pop_first().map(|rank| rank.0),
-            };
-            match seen {
-                Taken::Nothing => first.is_none(),
-                Taken::Element(value) => first == Some(value),
-                Taken::Unknown => true,
-            }
-        };
-        keeps_to_time(self.operations, order) && order.iter().all(|&number| step(number))
     }
 }
 

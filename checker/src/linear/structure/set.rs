@@ -16,9 +16,9 @@
 //! answer nothing, the one invoked first may always be the one that took effect.
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured, members};
+use super::{Contradiction, Gaps, NO_GAP, Outcome, Structured, keeps_to_time, members};
 use crate::linear::budget::Meter;
 use crate::linear::space::Timed;
 use crate::model::aggregate::{Set, SetOp};
@@ -78,10 +78,40 @@ impl Structured for Set {
             Ok(Some(members.write_out()))
         });
         match decided {
-            Ok(Some(order)) if replay(operations, classes, &order, meter) => Outcome::Valid(order),
+            Ok(Some(order)) if self.allows(operations, classes, &order, meter) => {
+                Outcome::Valid(order)
+            }
             Ok(_) => Outcome::Undecided,
             Err(contradiction) => Outcome::Invalid(contradiction),
         }
+    }
+
+    fn allows(
+        &self,
+        operations: &[Timed],
+        classes: &[SetOp],
+        order: &[u32],
+        meter: &Meter<'_>,
+    ) -> bool {
+        let mut members: HashSet<u32, FixedState> = HashSet::default();
+        let mut step = |number: u32| match &classes[operations[number as usize].class as usize] {
+            SetOp::Add(member, changed) => {
+                let did = members.insert(*member);
+                changed.is_none_or(|it| it == did)
+            }
+            SetOp::Contains(member, there) => members.contains(member) == *there,
+            SetOp::Read(read) => {
+                meter.time_left().is_ok()
+                    && read.len() == members.len()
+                    && read.iter().all(|it| members.contains(it))
+                    && read.windows(2).all(|pair| pair[0] != pair[1])
+            }
+            SetOp::Remove(member, changed) => {
+                let did = members.remove(member);
+                changed.is_none_or(|it| it == did)
+            }
+        };
+        keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 
     fn narrow(&self, op: &SetOp, about: &[String]) -> SetOp {
@@ -460,34 +490,4 @@ pub(super) fn odd(set: &Set, read: &[u32], can_be: impl Fn(u32) -> bool) -> Opti
     let text = set.members.text(set.members.least(foreign)?);
     let why = format!("nobody ever added {text}");
     Some(about(text, why))
-}
-
-/// Whether the order keeps to time, and the set allows it; neither is known when the time ended.
-pub(super) fn replay(
-    operations: &[Timed],
-    classes: &[SetOp],
-    order: &[u32],
-    meter: &Meter<'_>,
-) -> bool {
-    let mut members: hashbrown::HashSet<u32, FixedState> = hashbrown::HashSet::default();
-    super::keeps_to_time(operations, order)
-        && order.iter().all(
-            |&number| match &classes[operations[number as usize].class as usize] {
-                SetOp::Add(member, changed) => {
-                    let did = members.insert(*member);
-                    changed.is_none_or(|it| it == did)
-                }
-                SetOp::Contains(member, there) => members.contains(member) == *there,
-                SetOp::Read(read) => {
-                    meter.time_left().is_ok()
-                        && read.len() == members.len()
-                        && read.iter().all(|it| members.contains(it))
-                        && read.windows(2).all(|pair| pair[0] != pair[1])
-                }
-                SetOp::Remove(member, changed) => {
-                    let did = members.remove(member);
-                    changed.is_none_or(|it| it == did)
-                }
-            },
-        )
 }

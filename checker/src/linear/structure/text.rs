@@ -24,12 +24,32 @@ impl Structured for Kv {
             Err(outcome) => return outcome,
         };
         match zones::check(&registers, EMPTY, true, meter) {
-            zones::Outcome::Valid(Some(order)) if strings.allow(&order) => Outcome::Valid(order),
+            zones::Outcome::Valid(Some(order))
+                if self.allows(operations, classes, &order, meter) =>
+            {
+                Outcome::Valid(order)
+            }
             zones::Outcome::Invalid(violation) => {
                 strings.contradiction(&registers, &violation.involved())
             }
             _ => Outcome::Undecided,
         }
+    }
+
+    fn allows(&self, operations: &[Timed], classes: &[Op], order: &[u32], _: &Meter<'_>) -> bool {
+        let mut state = String::new();
+        let mut step = |number: u32| match &classes[operations[number as usize].class as usize] {
+            Op::Put(text) => {
+                state.clone_from(text);
+                true
+            }
+            Op::Append(text) => {
+                state.push_str(text);
+                true
+            }
+            Op::Get(seen) => *seen == state,
+        };
+        keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 }
 
@@ -261,23 +281,6 @@ impl<'a> Strings<'a> {
             }
         }
         contradiction(operations)
-    }
-
-    /// Whether the order keeps to time, and each `get` shows what there is.
-    fn allow(&self, order: &[u32]) -> bool {
-        let mut state = String::new();
-        keeps_to_time(self.operations, order)
-            && order.iter().all(|&number| match self.class(number) {
-                Op::Put(text) => {
-                    state.clone_from(text);
-                    true
-                }
-                Op::Append(text) => {
-                    state.push_str(text);
-                    true
-                }
-                Op::Get(seen) => *seen == state,
-            })
     }
 }
 

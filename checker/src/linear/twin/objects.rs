@@ -105,6 +105,77 @@ fn record_many(
     ops
 }
 
+/// A priority queue as recorded, of elements of which two and two have the same priority.
+pub(super) fn priorities(rng: &mut StdRng, unknown: f64) -> History {
+    let mut met = Vec::<Value>::new();
+    let as_priority = |mut op: Op| {
+        if op.value.is_number() {
+            let number = met
+                .iter()
+                .position(|it| *it == op.value)
+                .unwrap_or_else(|| {
+                    met.push(op.value.clone());
+                    met.len() - 1
+                });
+            let priority = 9 - number / 2;
+            op.value = if number.is_multiple_of(2) {
+                json!(priority)
+            } else {
+                json!(priority as f64)
+            };
+        }
+        op
+    };
+    let history = recorded(rng, Object::PriorityQueue, unknown);
+    history.ops().map(as_priority).collect()
+}
+
+/// A small log, often read, of whose appends some are told their offset; and then one answer changed.
+pub(super) fn log_of_answers(rng: &mut StdRng, unknown: f64) -> History {
+    let repeats = rng.random_bool(0.2);
+    let (mut log, mut fresh) = (Vec::<u64>::new(), 0);
+    let invoke = |rng: &mut StdRng, _| {
+        fresh += 1;
+        let value = if repeats {
+            rng.random_range(0..4)
+        } else {
+            fresh
+        };
+        if rng.random_bool(0.5) {
+            ("append", Value::from(value))
+        } else {
+            ("read", Value::Null)
+        }
+    };
+    let effect = |rng: &mut StdRng, op: &Op, _| {
+        if op.f == "read" {
+            return Some(Value::from(log.clone()));
+        }
+        log.push(op.value.as_u64().unwrap_or_default());
+        let told = rng.random_bool(0.5);
+        Some(if told {
+            json!({ "offset": log.len() - 1 })
+        } else {
+            Value::Null
+        })
+    };
+    let mut ops = record(rng, unknown, invoke, effect);
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let at = ends[rng.random_range(0..ends.len())];
+        let place = rng.random_range(0..6);
+        match &mut ops[at].value {
+            Value::Array(items) if place < items.len() && rng.random_bool(0.5) => {
+                items.truncate(place);
+            }
+            Value::Array(items) if place < items.len() => items.swap(place, 0),
+            Value::Array(items) => items.push(json!(place + 1)),
+            told => *told = json!({ "offset": place }),
+        }
+    }
+    ops.into_iter().collect()
+}
+
 /// A small set whose operations tell all that they can.
 pub(super) fn set_of_answers(rng: &mut StdRng, unknown: f64, is_read: bool) -> History {
     let removes = !is_read || rng.random_bool(0.4);
@@ -199,6 +270,29 @@ pub(super) fn counter_of_amounts(rng: &mut StdRng, unknown: f64) -> History {
         let at = ends[rng.random_range(0..ends.len())];
         let answer = ops[at].value.as_i64().unwrap_or_default();
         ops[at].value = (answer + rng.random_range(-3..4)).into();
+    }
+    ops.into_iter().collect()
+}
+
+/// A small counter that goes up and down, and then one answer changed a little.
+pub(super) fn counter_up_and_down(rng: &mut StdRng, unknown: f64) -> History {
+    let mut sum = 0;
+    let least = [-3, 0][rng.random_range(0..2)];
+    let invoke = |rng: &mut StdRng, _| match rng.random_range(0..3) {
+        0 => ("read", Value::Null),
+        1 => ("add", json!(rng.random_range(least..4))),
+        _ => ("add-and-get", json!(rng.random_range(least..4))),
+    };
+    let effect = |_: &mut StdRng, op: &Op, _| {
+        sum += op.value.as_i64().unwrap_or_default();
+        Some(Value::from(sum))
+    };
+    let mut ops = record(rng, unknown, invoke, effect);
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let at = ends[rng.random_range(0..ends.len())];
+        let answer = ops[at].value.as_i64().unwrap_or_default();
+        ops[at].value = (answer + rng.random_range(-4..5)).into();
     }
     ops.into_iter().collect()
 }
