@@ -178,6 +178,48 @@ fn long_runs_are_followed_with_little_kept() {
 }
 
 #[test]
+fn writes_of_unknown_outcome_may_take_effect_as_late_as_they_are_seen() {
+    let crash =
+        |process, value| [Type::Invoke, Type::Info].map(|it| Op::new(process, it, "write", value));
+    let write =
+        |process, value| [Type::Invoke, Type::Ok].map(|it| Op::new(process, it, "write", value));
+    let asks = |process| Op::new(process, Type::Invoke, "read", ());
+    let sees = |process, value| Op::new(process, Type::Ok, "read", value);
+    // Two that were seen while one read was open, the first one by that read.
+    let both = [crash(0, 1), crash(1, 2)].concat();
+    let both = [
+        both,
+        vec![
+            asks(2),
+            asks(3),
+            sees(3, 2),
+            sees(2, 1),
+            asks(2),
+            sees(2, 2),
+        ],
+    ];
+    // Of two of the same value one was seen before the cut, the other one after.
+    let same = [crash(0, 1), crash(1, 1)].concat();
+    let same = [
+        same,
+        vec![asks(2), sees(2, 1)],
+        write(2, 2).to_vec(),
+        vec![asks(3), asks(2), sees(2, 1)],
+    ];
+    for (ops, used_up) in [(both.concat(), 2), (same.concat(), 1)] {
+        let mut online = Online::new(&options(Model::Register)).unwrap();
+        assert!(ops.iter().all(|op| online.push(op).is_none()), "{ops:#?}");
+        assert_eq!(online.unfollowed(), []);
+        let more = [write(4, 5).to_vec(), vec![asks(4), sees(4, used_up)]];
+        let told = more
+            .concat()
+            .iter()
+            .position(|op| online.push(op).is_some());
+        assert_eq!(told, Some(3), "{ops:#?}");
+    }
+}
+
+#[test]
 fn what_was_put_off_is_judged_when_it_is_asked_for() {
     for seen in [600, 7] {
         let mut online = Online::new(&options(Model::Register)).unwrap();
