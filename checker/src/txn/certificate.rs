@@ -145,10 +145,14 @@ impl<'a> Replay<'a> {
             .filter_map(|op| op.written());
         match self.table.data() {
             Data::Registers => own.next_back().unwrap_or(state) == self.table.observed(read),
-            Data::Lists => {
-                let beyond = self.table.list(read).get(state as usize..);
-                self.table.fits(read) && beyond.is_some_and(|list| own.eq(list.iter().copied()))
-            }
+            Data::Lists => match self.table.fitting_length(read) {
+                None => false,
+                Some(length) if length == state => own.next().is_none(),
+                Some(_) => {
+                    let beyond = self.table.list(read).get(state as usize..);
+                    beyond.is_some_and(|list| own.eq(list.iter().copied()))
+                }
+            },
         }
     }
 

@@ -9,6 +9,41 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+/// A JSON text, with the number that it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub(crate) text: &'a [u8],
+    number: u32,
+}
+
+/// In place of a name's number: it is none that is small and written in the shortest way.
+const NO_NUMBER: u32 = u32::MAX;
+const DIGITS_MAX: usize = 8;
+
+impl<'a> Name<'a> {
+    pub(crate) fn of(text: &'a [u8]) -> Self {
+        let whole = Self::leading(text).filter(|number| number.text.len() == text.len());
+        let number = whole.map_or(NO_NUMBER, |whole| whole.number);
+        Self { text, number }
+    }
+
+    /// The small number that a text begins with, if no digit is too many.
+    pub(crate) fn leading(text: &'a [u8]) -> Option<Self> {
+        let (mut number, mut length) = (0, 0);
+        while let Some(digit) = text.get(length).map(|byte| byte.wrapping_sub(b'0'))
+            && digit < 10
+        {
+            if length == DIGITS_MAX || (length == 1 && number == 0) {
+                return None;
+            }
+            number = 10 * number + u32::from(digit);
+            length += 1;
+        }
+        let text = &text[..length];
+        (length > 0).then_some(Self { text, number })
+    }
+}
+
 /// Ids by number.
 #[derive(Debug, Default)]
 struct Places {
@@ -31,11 +66,11 @@ pub(crate) struct Interner {
 }
 
 impl Interner {
-    /// The id of `text` within `scope`; ids are dense, in order of first sight.
-    pub(crate) fn intern(&mut self, scope: u32, text: &[u8]) -> u32 {
-        let number = number(text);
+    /// The id of a name within `scope`; ids are dense, in order of first sight.
+    pub(crate) fn intern(&mut self, scope: u32, name: Name) -> u32 {
+        let Name { text, number } = name;
         let numbers = self.numbers.get(scope as usize);
-        let place = number.and_then(|number| numbers?.ids.get(number));
+        let place = numbers.and_then(|numbers| numbers.ids.get(number as usize));
         if let Some(id) = place.and_then(|place| place.checked_sub(1)) {
             return id;
         }
@@ -47,7 +82,7 @@ impl Interner {
         self.bytes.extend_from_slice(text);
         self.ends
             .push(u32::try_from(self.bytes.len()).expect("less than 4 GiB of names"));
-        if number.is_some_and(|number| self.place(scope, number, id)) {
+        if number != NO_NUMBER && self.place(scope, number as usize, id) {
             return id;
         }
         let (scopes, ends, bytes, state) = (&self.scopes, &self.ends, &self.bytes, &self.state);
@@ -91,7 +126,8 @@ impl Interner {
         self.scopes[id as usize]
     }
 
-    fn text_bytes(&self, id: u32) -> &[u8] {
+    /// The bytes of a name's text.
+    pub(crate) fn text_bytes(&self, id: u32) -> &[u8] {
         slice(&self.ends, &self.bytes, id)
     }
 
@@ -116,19 +152,6 @@ fn slice<'a>(ends: &[u32], bytes: &'a [u8], id: u32) -> &'a [u8] {
     &bytes[start as usize..ends[id as usize] as usize]
 }
 
-/// The number that a text is in the shortest way, when it is a small one.
-fn number(text: &[u8]) -> Option<usize> {
-    const DIGITS_MAX: usize = 8;
-    let shortest = text.len() == 1 || text.first().is_some_and(|&first| first != b'0');
-    if !shortest || text.len() > DIGITS_MAX {
-        return None;
-    }
-    text.iter().try_fold(0, |number, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit < 10).then_some(10 * number + usize::from(digit))
-    })
-}
-
 fn hash(state: &FixedState, scope: u32, text: &[u8]) -> u64 {
     let mut hasher = state.build_hasher();
     hasher.write_u32(scope);
@@ -149,15 +172,20 @@ mod tests {
         let mut ids = Vec::new();
         for scope in [0, 3] {
             for name in names {
-                ids.push((scope, name, interner.intern(scope, name.as_bytes())));
+                ids.push((
+                    scope,
+                    name,
+                    interner.intern(scope, Name::of(name.as_bytes())),
+                ));
             }
         }
         for number in 0..100 {
-            interner.intern(3, number.to_string().as_bytes());
+            interner.intern(3, Name::of(number.to_string().as_bytes()));
         }
         for (at, (scope, name, id)) in ids.iter().enumerate() {
             assert_eq!(*id as usize, at, "{name}");
-            assert_eq!(interner.intern(*scope, name.as_bytes()), *id, "{name}");
+            let again = interner.intern(*scope, Name::of(name.as_bytes()));
+            assert_eq!(again, *id, "{name}");
             assert_eq!((interner.scope(*id), interner.text(*id)), (*scope, *name));
         }
     }

@@ -50,11 +50,11 @@ impl Longest {
         }
     }
 
-    fn push(&mut self, version: u32, text: &str) {
+    fn push(&mut self, version: u32, text: &[u8]) {
         if !self.text.is_empty() {
             self.text.push(b',');
         }
-        self.text.extend_from_slice(text.as_bytes());
+        self.text.extend_from_slice(text);
         self.ends.push(self.text.len() as u32);
         self.versions.push(version);
     }
@@ -88,8 +88,8 @@ impl Lists {
         self.fresh.clear();
         let beyond = longest.beyond(inside);
         let fresh = &mut self.fresh;
-        Cursor::elements(beyond.unwrap_or(inside), |text| {
-            fresh.push(values.intern(key, text));
+        Cursor::elements(beyond.unwrap_or(inside), |name| {
+            fresh.push(values.intern(key, name));
         })?;
         if beyond.is_none() {
             let same = longest
@@ -124,7 +124,7 @@ impl Lists {
             self.positions[version as usize] = (before + offset) as u32;
         }
         for &version in &self.fresh {
-            longest.push(version, values.text(version));
+            longest.push(version, values.text_bytes(version));
         }
         longest.versions.len() as u32
     }

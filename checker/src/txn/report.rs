@@ -35,6 +35,11 @@ impl Default for Expect {
 
 /// Checks a history of transactions: ops whose f is `txn`, others are passed over.
 pub(crate) fn check(history: &History, options: &Options, data: Data) -> Report {
+    // Within the pool once: what is joined from outside wakes it each time.
+    rayon::scope(|_| checked(history, options, data))
+}
+
+fn checked(history: &History, options: &Options, data: Data) -> Report {
     let name = options.model.name();
     let started = std::time::Instant::now();
     let limits = Limits {

@@ -4,6 +4,8 @@
 //! a million transactions holds tens of millions of list elements, and nearly all of them repeat
 //! what an earlier read already said.
 
+use super::intern::Name;
+
 /// The text is not a list of micro-operations.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column} of the value: expected {expected}")]
@@ -97,6 +99,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes the next JSON value as a name.
+    pub(crate) fn name(&mut self) -> Result<Name<'a>, Malformed> {
+        if let Some(number) = Name::leading(&self.text[self.at..]) {
+            let end = self.at + number.text.len();
+            let ends = |byte: &u8| ENDS[usize::from(*byte)];
+            if self.text.get(end).is_none_or(ends) {
+                self.at = end;
+                return Ok(number);
+            }
+        }
+        self.value().map(Name::of)
+    }
+
     fn string(&mut self) -> Result<(), Malformed> {
         self.at += 1;
         while let Some(byte) = self.text.get(self.at) {
@@ -152,14 +167,14 @@ impl<'a> Cursor<'a> {
     /// Calls `each` with every element of a list's inside.
     pub(crate) fn elements(
         inside: &'a [u8],
-        mut each: impl FnMut(&'a [u8]),
+        mut each: impl FnMut(Name<'a>),
     ) -> Result<(), Malformed> {
         let mut cursor = Self::new(inside);
         if cursor.peek() == 0 {
             return Ok(());
         }
         loop {
-            each(cursor.value()?);
+            each(cursor.name()?);
             if cursor.peek() == 0 {
                 return Ok(());
             }

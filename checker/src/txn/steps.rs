@@ -1,5 +1,6 @@
 //! The steps of a transaction, told apart: the text of each key and value, before they get numbers.
 
+use super::intern::Name;
 use super::scan::{Cursor, Malformed};
 use super::table::{Data, Kind, Status};
 
@@ -7,9 +8,9 @@ use super::table::{Data, Kind, Status};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step<'a> {
     pub(crate) kind: Kind,
-    pub(crate) key: &'a [u8],
+    pub(crate) key: Name<'a>,
     /// Of a list that was read what stands between its brackets; none: null was read.
-    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) value: Option<Name<'a>>,
 }
 
 /// Appends the steps of a transaction, given as JSON text; only writes when it is not known to have
@@ -41,7 +42,7 @@ pub(crate) fn take<'a>(
 
 fn step<'a>(data: Data, status: Status, cursor: &mut Cursor<'a>) -> Result<Step<'a>, Malformed> {
     let kind = kind(data, cursor)?;
-    let key = cursor.value()?;
+    let key = cursor.name()?;
     cursor.need(b',', "a comma and the value")?;
     let null = cursor.peek() == b'n';
     let value = match (kind, data) {
@@ -49,11 +50,11 @@ fn step<'a>(data: Data, status: Status, cursor: &mut Cursor<'a>) -> Result<Step<
             cursor.value()?;
             None
         }
-        (Kind::Read, Data::Lists) => Some(cursor.list()?),
+        (Kind::Read, Data::Lists) => Some(Name::of(cursor.list()?)),
         (Kind::Write, Data::Registers) if null => {
             return cursor.expected("a value: null is what a register holds before it is written");
         }
-        _ => Some(cursor.value()?),
+        _ => Some(cursor.name()?),
     };
     Ok(Step { kind, key, value })
 }

@@ -4,7 +4,7 @@
 //! pair, a dense number too, so that "who wrote what this read saw" is one look into an array. The
 //! state of a key before its first write is a version of its own, see [`Table::initial`].
 
-use super::intern::Interner;
+use super::intern::{Interner, Name};
 use super::lists::{Lists, NOWHERE};
 use super::scan::Malformed;
 use super::steps::{self, Step};
@@ -118,10 +118,13 @@ impl Table {
                 (Kind::Read, None) if self.data == Data::Lists => 0,
                 (Kind::Read, None) => NOTHING,
                 (Kind::Read, Some(inside)) if self.data == Data::Lists => {
-                    let read = self.lists.read(key, inside, &mut self.values);
+                    let read = self.lists.read(key, inside.text, &mut self.values);
                     read.inspect_err(|_| self.ops.truncate(before))?
                 }
-                (_, value) => self.values.intern(key, value.unwrap_or(b"null")),
+                (_, value) => {
+                    let value = value.unwrap_or_else(|| Name::of(b"null"));
+                    self.values.intern(key, value)
+                }
             };
             let kind = step.kind;
             self.ops.push(MicroOp { kind, key, value });
@@ -252,6 +255,11 @@ impl Table {
     /// Whether what a read saw fits the other reads of its key; of a register it always does.
     pub(crate) fn fits(&self, op: MicroOp) -> bool {
         self.data == Data::Registers || !Lists::is_aside(op.value)
+    }
+
+    /// How long a list was that a read saw, if it fits the other reads of its key.
+    pub(crate) fn fitting_length(&self, op: MicroOp) -> Option<u32> {
+        (!Lists::is_aside(op.value)).then_some(op.value)
     }
 
     /// Whether the version was read, or stands before one that was.
