@@ -9,6 +9,7 @@ use super::graph::{Graph, Mask};
 use super::judge::Judge;
 use super::level::Level;
 use super::order::{Listed, Order};
+use super::rows::Rows;
 use super::solve::Searched;
 use super::standing::{Known, Standing};
 use super::table::{Data, Table};
@@ -136,7 +137,16 @@ pub fn analyze(table: &Table, limits: &Limits) -> Analysis {
 fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), Stop> {
     let watch = limits.watch().holding(table.memory())?;
     watch.memory(Writes::bytes(table))?;
-    let writes = Writes::of(table, watch)?;
+    let readers = || {
+        let watch = watch.holding(Writes::bytes(table))?;
+        watch.memory(walk::bytes(table))?;
+        walk::readers(table, watch)
+    };
+    let (writes, readers) = rayon::join(
+        || Writes::of(table, watch),
+        || (table.data() == Data::Lists).then(readers),
+    );
+    let writes = writes?;
     let watch = watch.holding(Writes::bytes(table))?;
     if let Some(&version) = writes.ambiguous.first() {
         return Err(Stop::Because(format!(
@@ -145,9 +155,9 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
             table.key_text(table.key_of(version)),
         )));
     }
-    match table.data() {
-        Data::Lists => lists(table, &writes, limits, watch, analysis),
-        Data::Registers => registers(table, &writes, limits, watch, analysis),
+    match readers {
+        Some(readers) => lists(table, &writes, readers, limits, watch, analysis),
+        None => registers(table, &writes, limits, watch, analysis),
     }
 }
 
@@ -156,12 +166,13 @@ fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), St
 fn lists(
     table: &Table,
     writes: &Writes,
+    readers: Result<Rows, Stop>,
     limits: &Limits,
     watch: Watch,
     analysis: &mut Analysis,
 ) -> Result<(), Stop> {
     let listed = Listed::of(table, writes, watch)?;
-    let walked = walk::through(table, writes, &listed, watch);
+    let walked = readers.and_then(|readers| walk::through(table, writes, &listed, &readers, watch));
     analysis.memory_bytes = watch.held + walk::bytes(table);
     if let Ok(Walked::Proven(events)) = walked {
         analysis.all_hold(events);

@@ -1,5 +1,7 @@
 //! Lost updates: somebody wrote between what a transaction read of a key and what it then wrote.
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use super::anomaly::{Evidence, Findings, Kind};
 use super::component::Components;
 use super::graph::{Graph, Mask};
@@ -30,14 +32,18 @@ impl Witness<'_> {
     pub(crate) fn lost_updates(self, findings: &mut Findings, watch: Watch) -> Result<(), Stop> {
         const SEVERAL: u32 = NOBODY - 1;
         let (table, writes) = (self.table, self.writes);
-        let live = || (0..table.len() as u32).filter(|&txn| writes.is_live(txn));
+        let suspects = self.suspects(watch)?;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let suspects = || suspects.iter().copied();
         let mut updater = vec![NOBODY; table.versions()];
         let first_of = |version| {
             let is_one = |txn: &u32| updates(table, *txn).any(|(read, _)| read == version);
-            live().find(is_one).expect("somebody updated it")
+            suspects().find(is_one).expect("somebody updated it")
         };
-        for second in live() {
-            watch.round(second)?;
+        for (round, second) in (0..).zip(suspects()) {
+            watch.round(round)?;
             for (version, _) in updates(table, second) {
                 let first = updater[version as usize];
                 if first == NOBODY {
@@ -52,8 +58,8 @@ impl Witness<'_> {
                 }
             }
         }
-        for txn in live() {
-            watch.round(txn)?;
+        for (round, txn) in (0..).zip(suspects()) {
+            watch.round(round)?;
             for (version, written) in updates(table, txn) {
                 if updater[version as usize] == txn
                     && let [between] = *self.order.next(version)
@@ -70,6 +76,36 @@ impl Witness<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Those who may have lost an update, or made another lose one, in order. Who made the version next to the
+    /// one that it read lost nothing, and matters only when another read that one too.
+    fn suspects(self, watch: Watch) -> Result<Vec<u32>, Stop> {
+        const PART: u32 = 1 << 14;
+        let (table, txns) = (self.table, self.table.len() as u32);
+        let parted = |txn: u32| {
+            let updates = updates(table, txn).filter(move |_| self.writes.is_live(txn));
+            let parted = updates.filter(|(read, made)| *self.order.next(*read) != [*made]);
+            parted.map(move |(read, _)| (read, txn))
+        };
+        let parts = (0..txns.div_ceil(PART)).into_par_iter().map(|part| {
+            watch.time()?;
+            let start = part * PART;
+            Ok((start..txns.min(start + PART)).flat_map(parted).collect())
+        });
+        let parts: Vec<Vec<(u32, u32)>> = parts.collect::<Result<_, Stop>>()?;
+        let parted = parts.iter().map(Vec::len).sum::<usize>();
+        watch.memory(2 * parted * size_of::<(u32, u32)>())?;
+        let mut suspects = Vec::with_capacity(2 * parted);
+        for (read, txn) in parts.into_iter().flatten() {
+            suspects.push(txn);
+            if let [next] = *self.order.next(read) {
+                suspects.extend(self.writes.live_writer(next));
+            }
+        }
+        suspects.sort_unstable();
+        suspects.dedup();
+        Ok(suspects)
     }
 
     /// Whether an update must be lost though no single one is: who updates a version writes before all

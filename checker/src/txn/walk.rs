@@ -40,21 +40,21 @@ pub(crate) fn through(
     table: &Table,
     writes: &Writes,
     order: &Listed,
+    readers: &Rows,
     watch: Watch,
 ) -> Result<Walked, Stop> {
     const PART: usize = 1 << 15; // rows of the history
     watch.memory(bytes(table))?;
-    let readers = readers(table, writes, watch)?;
-    let ended = ended(table, writes);
+    let (ended, sessions) = rayon::join(|| ended(table, writes), || sessions(table, writes, watch));
     let nodes = table.len() + ended.len() + table.keys();
     assert!(nodes < DONE as usize, "too many transactions for one walk");
     let mut walk = Walk {
         table,
         writes,
         order,
-        readers: &readers,
+        readers,
         ended: &ended,
-        sessions: sessions(table, writes, watch)?,
+        sessions: sessions?,
         row: 0,
         low: vec![UNSEEN; nodes],
         counter: UNSEEN,
@@ -129,25 +129,26 @@ pub(crate) fn bytes(table: &Table) -> usize {
 }
 
 /// Who read each version as the last of its list, but for its own writer; in order of transactions.
-fn readers(table: &Table, writes: &Writes, watch: Watch) -> Result<Rows, Stop> {
+pub(crate) fn readers(table: &Table, watch: Watch) -> Result<Rows, Stop> {
     const PART: usize = 1 << 14;
     let parts = (0..table.len().div_ceil(PART)).into_par_iter().map(|part| {
         watch.time()?;
         let end = table.len().min((part + 1) * PART);
-        Ok(reads(table, writes, (part * PART) as u32..end as u32))
+        Ok(reads(table, (part * PART) as u32..end as u32))
     });
     let parts: Vec<Vec<(u32, u32)>> = parts.collect::<Result<_, Stop>>()?;
     Ok(Rows::of_parts(table.versions(), &parts))
 }
 
 /// The versions that these transactions read, each with the reader.
-fn reads(table: &Table, writes: &Writes, txns: Range<u32>) -> Vec<(u32, u32)> {
+fn reads(table: &Table, txns: Range<u32>) -> Vec<(u32, u32)> {
     let mut pairs = Vec::with_capacity(2 * txns.len());
     for txn in txns.filter(|&txn| table.status(txn) == Status::Committed) {
-        let reads = table.ops(txn).iter().filter(|op| op.kind == Kind::Read);
-        for op in reads.filter(|op| table.fits(**op)) {
+        let ops = table.ops(txn);
+        for op in ops.iter().filter(|op| op.kind == Kind::Read) {
             let version = table.observed(*op);
-            if writes.writer(version) != Some(txn) {
+            let own = || ops.iter().any(|op| op.written() == Some(version));
+            if table.fits(*op) && !own() {
                 pairs.push((version, txn));
             }
         }
@@ -270,9 +271,8 @@ impl Walk<'_> {
             return self.before_txn(call);
         };
         if let Some(key) = row.checked_sub(self.ended.len() as u32) {
-            call.asked += 1;
             let whole = self.table.lists().longest(key).len();
-            return self.stood_on(key, whole, call.asked - 1);
+            return self.stood_on(key, whole, call.node, &mut call.asked);
         }
         call.step += 1;
         let ended = self.ended[row as usize];
@@ -309,8 +309,7 @@ impl Walk<'_> {
                 }
                 Some(version) if table.is_listed(version) => {
                     let place = table.lists().position(version) as usize;
-                    call.asked += 1;
-                    let before = self.stood_on(op.key, place, call.asked - 1);
+                    let before = self.stood_on(op.key, place, txn, &mut call.asked);
                     if before.is_none() {
                         (call.step, call.asked) = (call.step + 1, 0);
                     }
@@ -329,23 +328,29 @@ impl Walk<'_> {
         None
     }
 
-    /// Of those whom the version at a place of a key's list stands on one by number: who read the version
-    /// before it, and who wrote that. What did not take effect has readers only, and stands on others.
-    fn stood_on(&self, key: u32, place: usize, number: u32) -> Option<u32> {
+    /// Of those whom the version at a place of a key's list stands on the next that is not done, for a node:
+    /// who read the version before it, and who wrote that. What did not take effect has readers only, and
+    /// stands on others. `asked` counts those that were gone through.
+    fn stood_on(&self, key: u32, place: usize, node: u32, asked: &mut u32) -> Option<u32> {
         let longest = self.table.lists().longest(key);
-        let mut number = number as usize;
+        let waits = |before: u32| before != node && self.low[before as usize] != DONE;
+        let mut passed = 0;
         for before in (0..=place).rev() {
             let version = match before.checked_sub(1) {
                 Some(at) => longest[at],
                 None => self.table.initial(key),
             };
             let readers = self.readers.row(version);
-            if let Some(&reader) = readers.get(number) {
-                return Some(reader);
+            for &reader in readers.iter().skip((*asked - passed) as usize) {
+                *asked += 1;
+                if waits(reader) {
+                    return Some(reader);
+                }
             }
-            number -= readers.len();
+            passed += readers.len() as u32;
             if let Some(writer) = self.writes.live_writer(version) {
-                return (number == 0).then_some(writer);
+                let fresh = std::mem::replace(asked, passed + 1) == passed;
+                return (fresh && waits(writer)).then_some(writer);
             }
         }
         None

@@ -205,7 +205,8 @@ fn a_serial_order_of_lists_is_found_exactly_when_there_is_one() {
         let twin = Twin { txns: &txns, data };
         let expected = twin.level(Level::StrictSerializable);
         let order = Listed::of(&table, &writes, UNBOUNDED).expect("nothing bounds it");
-        let walked = walk::through(&table, &writes, &order, UNBOUNDED);
+        let readers = walk::readers(&table, UNBOUNDED).expect("nothing bounds it");
+        let walked = walk::through(&table, &writes, &order, &readers, UNBOUNDED);
         let proof = match walked.expect("nothing bounds it") {
             Walked::Proven(events) => Some(events),
             Walked::Parts(_) => None,
