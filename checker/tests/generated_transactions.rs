@@ -104,6 +104,21 @@ fn every_planted_anomaly_is_found_in_the_crowd() {
 }
 
 #[test]
+fn what_is_planted_far_into_a_long_history_is_found() {
+    // So long that each pass cuts it into parts.
+    let seed = seed();
+    for name in plants(Data::Lists).step_by(3) {
+        let plan = Plan {
+            plant: Some(name),
+            ..Plan::new(Data::Lists, 40_000, seed)
+        };
+        let report = judge(&plan, Level::StrictSerializable);
+        let found = report.anomalies.iter().any(|found| found.name == name);
+        assert!(found, "{name}: {:?}", report.reason);
+    }
+}
+
+#[test]
 fn neither_names_nor_the_order_of_keys_change_a_verdict() {
     let seed = seed();
     for (number, name) in plants(Data::Lists).enumerate() {

@@ -3,6 +3,7 @@
 use ordeal_checker::history::{History, Op, Type};
 use ordeal_checker::txn::Expect;
 use ordeal_checker::txn::level::Level;
+use ordeal_checker::txn::register::Assume;
 use ordeal_checker::{Model, Options, Report, Verdict, check};
 use serde_json::Value;
 
@@ -164,6 +165,8 @@ fn write_skew_is_g2_item_and_snapshot_isolation_allows_it() {
     };
     let report = check(&all, &options);
     assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+    let strongest = Value::from(vec!["strong-snapshot-isolation"]);
+    assert_eq!(report.details["strongest_possible"], strongest);
 }
 
 #[test]
@@ -219,7 +222,41 @@ fn reads_in_different_orders_are_incompatible() {
         names(&report).contains(&"incompatible-order"),
         "{report:#?}"
     );
+    assert!(!names(&report).contains(&"duplicate-elements"));
     assert_eq!(report.details["weakest_violated"][0], "read-uncommitted");
+}
+
+#[test]
+fn what_only_a_read_out_of_order_saw_was_not_aborted() {
+    let report = lists(&history(
+        r#"0 invoke [["append","x",9]]
+           0 info [["append","x",9]]
+           1 invoke [["append","x",1],["append","x",2]]
+           1 ok [["append","x",1],["append","x",2]]
+           2 invoke [["r","x",null]]
+           2 ok [["r","x",[1,2]]]
+           3 invoke [["r","x",null]]
+           3 ok [["r","x",[9]]]"#,
+    ));
+    assert!(names(&report).contains(&"incompatible-order"));
+    assert!(!names(&report).contains(&"G1a"), "{:?}", names(&report));
+}
+
+#[test]
+fn real_time_is_not_blamed_for_what_the_data_tell() {
+    let all = history(
+        r#"0 invoke [["r","x",null],["r","y",null]]
+           0 ok [["r","x",[]],["r","y",[1]]]
+           1 invoke [["append","x",1],["append","y",1]]
+           1 ok [["append","x",1],["append","y",1]]
+           2 invoke [["r","x",null]]
+           2 ok [["r","x",[1]]]"#,
+    );
+    let report = lists(&all);
+    let cycles = names(&report)
+        .into_iter()
+        .filter(|name| name.starts_with('G'));
+    assert_eq!(cycles.collect::<Vec<_>>(), ["G-single"]);
 }
 
 #[test]
@@ -262,6 +299,35 @@ fn forgetting_what_the_process_saw_breaks_its_session() {
     );
     let report = lists(&all);
     assert!(names(&report).contains(&"G-single-process"), "{report:#?}");
+}
+
+#[test]
+fn a_client_that_goes_on_after_an_unknown_outcome_knows_what_it_did() {
+    let report = lists(&history(
+        r#"0 invoke [["append","x",1]]
+           0 info [["append","x",1]]
+           0 invoke [["r","x",null]]
+           1 invoke [["r","x",null]]
+           0 ok [["r","x",[]]]
+           1 ok [["r","x",[1]]]"#,
+    ));
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
+    assert!(
+        names(&report).contains(&"G-single-process"),
+        "{:?}",
+        names(&report)
+    );
+    assert_eq!(report.details["levels"]["serializable"], "holds");
+}
+
+#[test]
+fn every_instance_is_counted() {
+    let read = r#"[["r","x",[1]]]"#;
+    let append = [r#"[["append","x",1],["append","x",2]]"#];
+    let report = lists(&concurrent(&[&append[..], &[read; 20]].concat()));
+    let counts = report.anomalies.iter().map(|found| found.count);
+    assert_eq!(names(&report)[0], "G1b", "{:?}", names(&report));
+    assert_eq!(counts.collect::<Vec<_>>()[0], 20);
 }
 
 #[test]
@@ -329,6 +395,79 @@ fn registers_updated_in_a_chain_are_decided() {
     );
     let report = check(&all, &Options::new(Model::RwRegister));
     assert_eq!(report.verdict, Verdict::Valid, "{report:#?}");
+}
+
+fn registers(history: &History, level: Level, assume: Assume) -> Report {
+    let mut options = Options::new(Model::RwRegister);
+    options.transactions = Expect { level, assume };
+    options.certify = true;
+    check(history, &options)
+}
+
+#[test]
+fn what_needs_no_search_is_certified_too() {
+    let all = history(
+        r#"0 invoke [["w","x",1]]
+           0 ok [["w","x",1]]
+           1 invoke [["r","x",null],["w","x",2]]
+           1 ok [["r","x",1],["w","x",2]]"#,
+    );
+    let report = registers(&all, Level::Serializable, Assume::default());
+    let certificate = &report.details["certificate"];
+    assert_eq!(certificate["level"], "strict-serializable", "{report:#?}");
+    assert_eq!(certificate["order"].as_array().map(Vec::len), Some(4));
+}
+
+#[test]
+fn a_register_whose_versions_go_round_is_told() {
+    let all = concurrent(&[
+        r#"[["r","x",2],["w","x",1]]"#,
+        r#"[["r","x",1],["w","x",2]]"#,
+    ]);
+    let report = registers(&all, Level::ReadCommitted, Assume::default());
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
+    let found = report.anomalies.iter();
+    let circle: Vec<_> = found
+        .filter(|found| found.name == "cyclic-versions")
+        .collect();
+    assert_eq!((circle.len(), circle[0].count), (1, 1));
+    let all_round = |line: &String| line.matches("is before").count() == 2;
+    assert!(circle[0].explanation.iter().any(all_round), "{report:#?}");
+}
+
+#[test]
+fn keys_are_taken_for_sequential_only_when_told_so() {
+    let all = history(
+        r#"0 invoke [["w","x",1]]
+           0 ok [["w","x",1]]
+           0 invoke [["w","x",2]]
+           0 ok [["w","x",2]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",2]]
+           1 invoke [["r","x",null]]
+           1 ok [["r","x",1]]"#,
+    );
+    for sequential_keys in [false, true] {
+        let assume = Assume {
+            sequential_keys,
+            ..Assume::default()
+        };
+        let report = registers(&all, Level::ReadCommitted, assume);
+        let told = names(&report).contains(&"cyclic-versions");
+        assert_eq!(told, sequential_keys, "{:?}", names(&report));
+    }
+}
+
+#[test]
+fn register_writes_in_a_circle_break_read_committed_and_nothing_weaker() {
+    let all = concurrent(&[
+        r#"[["w","x",1],["r","y",2],["w","y",1]]"#,
+        r#"[["w","y",2],["r","x",1],["w","x",2]]"#,
+    ]);
+    let report = registers(&all, Level::ReadCommitted, Assume::default());
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
+    assert!(names(&report).contains(&"G0"), "{:?}", names(&report));
+    assert_eq!(report.details["weakest_violated"][0], "read-committed");
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn timeline(rng: &mut ChaCha8Rng) -> Vec<Txn> {
             };
             txns[txn].status = status;
             txns[txn].completed = Some(now);
-            if status == Status::Unknown {
+            // A client may go on under its own name or take a new one.
+            if status == Status::Unknown && rng.random_bool(0.5) {
                 *process = fresh;
                 fresh += 1;
             }
