@@ -145,7 +145,7 @@ impl<'a> Replay<'a> {
             .filter_map(|op| op.written());
         match self.table.data() {
             Data::Registers => own.next_back().unwrap_or(state) == self.table.observed(read),
-            Data::Lists => match self.table.fitting_length(read) {
+            Data::Lists => match read.fitting_length() {
                 None => false,
                 Some(length) if length == state => own.next().is_none(),
                 Some(_) => {

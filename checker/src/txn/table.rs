@@ -75,6 +75,11 @@ impl MicroOp {
     pub(crate) fn written(self) -> Option<u32> {
         (self.kind == Kind::Write).then_some(self.value)
     }
+
+    /// How long the list was that this read saw, if it fits the other reads of its key.
+    pub(crate) fn fitting_length(self) -> Option<u32> {
+        (!Lists::is_aside(self.value)).then_some(self.value)
+    }
 }
 
 /// A history of transactions, in order of invocation.
@@ -255,11 +260,6 @@ impl Table {
     /// Whether what a read saw fits the other reads of its key; of a register it always does.
     pub(crate) fn fits(&self, op: MicroOp) -> bool {
         self.data == Data::Registers || !Lists::is_aside(op.value)
-    }
-
-    /// How long a list was that a read saw, if it fits the other reads of its key.
-    pub(crate) fn fitting_length(&self, op: MicroOp) -> Option<u32> {
-        (!Lists::is_aside(op.value)).then_some(op.value)
     }
 
     /// Whether the version was read, or stands before one that was.
