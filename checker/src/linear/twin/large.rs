@@ -45,11 +45,16 @@ fn late_answer<'a>(ops: &'a mut [Op], rng: &mut StdRng, f: &str) -> &'a mut Op {
 }
 
 #[test]
-fn queues_that_are_often_empty_are_decided_with_many_operations_open() {
-    for unknown in [0.0, 0.05] {
+fn containers_that_are_often_empty_are_decided_with_many_operations_open() {
+    for (object, model, takes, unknown) in [
+        (Object::Queue, Model::Queue, "dequeue", 0.0),
+        (Object::Queue, Model::Queue, "dequeue", 0.05),
+        (Object::Stack, Model::Stack, "pop", 0.0),
+        (Object::PriorityQueue, Model::PriorityQueue, "extract", 0.0),
+    ] {
         let draw = |rng: &mut StdRng| {
             let recipe = Recipe {
-                object: Object::Queue,
+                object,
                 operations: 400,
                 clients: 30,
                 unknown,
@@ -58,11 +63,11 @@ fn queues_that_are_often_empty_are_decided_with_many_operations_open() {
             };
             generate(&recipe).ops().collect()
         };
-        both_decided(Model::Queue, draw, |ops, rng| {
+        both_decided(model, draw, |ops, rng| {
             // An element comes out a second time.
-            let taken = late_answer(ops, rng, "dequeue").clone();
+            let taken = late_answer(ops, rng, takes).clone();
             let is_other =
-                |op: &&mut Op| op.f == "dequeue" && op.type_ == Type::Ok && op.value != taken.value;
+                |op: &&mut Op| op.f == takes && op.type_ == Type::Ok && op.value != taken.value;
             let other = ops.iter_mut().find(is_other);
             other.expect("there are many").value = taken.value;
         });
