@@ -221,26 +221,8 @@ fn ops(history: &History) -> Vec<Op> {
     history.ops().collect()
 }
 
-/// Whether its floats are read as they are written: `serde_json` may take one for its neighbour.
-fn is_exact(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().all(is_exact),
-        Value::Object(map) => map.values().all(is_exact),
-        Value::Number(number) if number.is_f64() => {
-            serde_json::from_str::<Value>(&number.to_string()).is_ok_and(|it| it == *value)
-        }
-        _ => true,
-    }
-}
-
 /// What was read is written and read again, and is the same.
 fn comes_back(history: &History) {
-    if !history
-        .ops()
-        .all(|op| is_exact(&op.value) && is_exact(&op.key))
-    {
-        return;
-    }
     let mut bytes = Vec::new();
     write(history, &mut bytes, Format::Jsonl).unwrap();
     let again = jsonl::read(bytes.as_slice()).expect("we wrote it");
@@ -281,7 +263,6 @@ fn lines_are_read_as_serde_reads_them(bytes: &[u8]) {
         whole.push(b'\n');
         let expected = serde_json::from_slice::<Op>(line.trim_ascii());
         match (jsonl::read(whole.as_slice()), expected) {
-            (Ok(_), Ok(op)) if !is_exact(&op.value) || !is_exact(&op.key) => {}
             (Ok(read), Ok(op)) => assert_eq!(ops(&read), [op]),
             (Ok(read), Err(error)) => {
                 let nothing = line.trim_ascii().is_empty() || is_header(line);
