@@ -1,109 +1,230 @@
 //! The budget table of the crate's README: what a check takes of a time budget, and what its memory grows by
 //! beside the history where that is the bound.
 //!
-//! `cargo bench -p ordeal-checker --bench budgets` · Memory is what Linux tells of the process.
+//! `cargo bench -p ordeal-checker --bench budgets` · a row alone: `… -- 3` · Memory is what Linux tells of the
+//! process, with the system's allocator.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ordeal_checker::history::History;
 use ordeal_checker::history::generate::{Object, Recipe, generate};
-use ordeal_checker::{Budget, Model, Options, check};
+use ordeal_checker::txn::Data;
+use ordeal_checker::txn::generate::{Plan, generate as transactions};
+use ordeal_checker::{Budget, Model, Options, Report, Verdict, check};
 
-const TIME: Duration = Duration::from_secs(1);
-const MEMORY_BYTES: u64 = 30_000_000;
+/// A history, and what each of two checks of it may spend: one is short of time, the other of memory.
+struct Row {
+    name: &'static str,
+    model: Model,
+    made: Made,
+    time_ms: u64,
+    memory_mb: u64,
+}
+
+enum Made {
+    Objects(Recipe),
+    Transactions(Plan),
+}
+
+impl Made {
+    fn history(self) -> History {
+        match self {
+            Made::Objects(recipe) => generate(&recipe),
+            Made::Transactions(plan) => {
+                let mut history = History::new();
+                transactions(&plan, |op| history.push(&op));
+                history
+            }
+        }
+    }
+}
 
 /// What takes longer, or more, than it may have.
-fn rows() -> Vec<(&'static str, Model, Recipe)> {
-    let recipe = |object, operations, clients, unknown, values| Recipe {
-        object,
-        operations,
-        clients,
-        unknown,
-        values,
-        seed: 1,
-        ..Recipe::default()
+fn rows() -> Vec<Row> {
+    let object = |name, model, object, operations, clients, unknown, values| Row {
+        name,
+        model,
+        made: Made::Objects(Recipe {
+            object,
+            operations,
+            clients,
+            unknown,
+            values,
+            seed: 1,
+            ..Recipe::default()
+        }),
+        time_ms: 1_000,
+        memory_mb: 30,
+    };
+    let transactions = |name, model, data, plant, time_ms, memory_mb| Row {
+        name,
+        model,
+        made: Made::Transactions(Plan {
+            keys: 100,
+            processes: 30,
+            plant,
+            ..Plan::new(data, 1_000_000, 1)
+        }),
+        time_ms,
+        memory_mb,
+    };
+    let lists = |name, time_ms, memory_mb| {
+        let plant = Some("G2-item");
+        transactions(
+            name,
+            Model::ListAppend,
+            Data::Lists,
+            plant,
+            time_ms,
+            memory_mb,
+        )
+    };
+    let registers = |name, time_ms, memory_mb| {
+        transactions(
+            name,
+            Model::RwRegister,
+            Data::Registers,
+            None,
+            time_ms,
+            memory_mb,
+        )
     };
     vec![
-        (
+        object(
             "counter, several amounts, 5% unknown",
             Model::Counter,
-            recipe(Object::Counter, 20_000, 30, 0.05, None),
+            Object::Counter,
+            20_000,
+            30,
+            0.05,
+            None,
         ),
-        (
+        object(
             "queue, elements that repeat",
             Model::Queue,
-            recipe(Object::Queue, 20_000, 30, 0.05, Some(5)),
+            Object::Queue,
+            20_000,
+            30,
+            0.05,
+            Some(5),
         ),
-        (
+        object(
             "key-value, texts that repeat",
             Model::Kv,
-            recipe(Object::Kv, 20_000, 30, 0.05, Some(3)),
+            Object::Kv,
+            20_000,
+            30,
+            0.05,
+            Some(3),
         ),
-        (
+        object(
             "set, long reads",
             Model::Set,
-            recipe(Object::Set, 20_000, 10, 0.01, None),
+            Object::Set,
+            20_000,
+            10,
+            0.01,
+            None,
         ),
-        (
+        object(
             "append log, long reads",
             Model::AppendLog,
-            recipe(Object::AppendLog, 12_000, 10, 0.01, None),
+            Object::AppendLog,
+            12_000,
+            10,
+            0.01,
+            None,
         ),
+        lists("1,000,000 list-append transactions, one G2-item", 700, 150),
+        lists("the same", 1_500, 300),
+        registers("1,000,000 register transactions", 700, 150),
+        registers("the same", 1_500, 300),
     ]
 }
 
 fn main() {
-    let told = std::env::args().nth(1).and_then(|it| it.parse().ok());
-    let row: Option<usize> = told.filter(|&row| row < rows().len());
-    if let Some(row) = row {
-        // By itself: what else was freed before would be used again.
-        let (name, model, recipe) = rows().swap_remove(row);
-        let history = generate(&recipe);
-        let grew = match grown_by(&history, model) {
-            Some(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
-            None => "not told here".to_owned(),
-        };
-        let taken = taken(&history, model);
-        let (time, memory) = (TIME.as_millis(), MEMORY_BYTES / 1_000_000);
-        println!("| {name} | {time} ms | {taken} | {memory} MB | {grew} |");
+    let told: Vec<String> = std::env::args().skip(1).collect();
+    let row = told.first().and_then(|it| it.parse::<usize>().ok());
+    if let (Some(row), Some(bound)) = (row, told.get(1)) {
+        let row = rows().swap_remove(row);
+        match bound.as_str() {
+            "time" => print!("{}", taken(row)),
+            _ => print!("{}", grown_by(row)),
+        }
         return;
     }
     println!("| history | time allowed | taken | memory allowed | grew by |");
     println!("| --- | --- | --- | --- | --- |");
-    let own = std::env::current_exe().expect("it runs");
-    for row in 0..rows().len() {
-        let status = Command::new(&own).arg(row.to_string()).status();
-        assert!(status.is_ok_and(|it| it.success()), "row {row}");
+    for (number, it) in rows().iter().enumerate() {
+        if row.is_none_or(|row| row == number) {
+            let [taken, grew] = ["time", "memory"].map(|bound| alone(number, bound));
+            let (name, time, memory) = (it.name, it.time_ms, it.memory_mb);
+            println!("| {name} | {time} ms | {taken} | {memory} MB | {grew} |");
+        }
     }
 }
 
-fn options(model: Model, time: Duration, memory_bytes: u64) -> Options {
+/// Each check in a process of its own: what another one freed would be used again.
+fn alone(row: usize, bound: &str) -> String {
+    let own = std::env::current_exe().expect("it runs");
+    let told = Command::new(own).args([&row.to_string(), bound]).output();
+    let told = told.expect("it runs once more");
+    eprint!("{}", String::from_utf8_lossy(&told.stderr));
+    assert!(told.status.success(), "row {row}");
+    String::from_utf8_lossy(&told.stdout).into_owned()
+}
+
+fn checked(history: &History, model: Model, budget: Budget) -> Report {
     let mut options = Options::new(model);
-    options.budget = Budget { time, memory_bytes };
+    options.budget = budget;
     options.explain = false;
-    options
+    let report = check(history, &options);
+    eprintln!("{model}: {:?} {:?}", report.verdict, report.reason);
+    report
 }
 
 /// With more memory than it can need in that time.
-fn taken(history: &History, model: Model) -> String {
-    let options = options(model, TIME, 8 << 30);
+fn taken(row: Row) -> String {
+    let history = row.made.history();
+    let budget = Budget {
+        time: Duration::from_millis(row.time_ms),
+        memory_bytes: 8 << 30,
+    };
     let started = Instant::now();
-    let report = check(history, &options);
+    let report = checked(&history, row.model, budget);
     let taken = started.elapsed().as_millis();
-    format!("{taken} ms, {:?}", report.verdict)
+    format!("{}{taken} ms", decided(&report))
 }
 
-/// With more time than it can need for that memory. None where the system does not tell.
-fn grown_by(history: &History, model: Model) -> Option<u64> {
-    let options = options(model, Duration::from_secs(60), MEMORY_BYTES);
-    std::fs::write("/proc/self/clear_refs", "5").ok()?;
-    let before = resident("VmRSS:")?;
-    let report = check(history, &options);
-    eprintln!("{model}: {:?} {:?}", report.verdict, report.reason);
-    Some(resident("VmHWM:")?.saturating_sub(before))
+/// With more time than it can need for that memory.
+fn grown_by(row: Row) -> String {
+    let history = row.made.history();
+    let budget = Budget {
+        time: Duration::from_secs(60),
+        memory_bytes: row.memory_mb * 1_000_000,
+    };
+    // The most that was resident is counted from here on.
+    let cleared = std::fs::write("/proc/self/clear_refs", "5");
+    let before = cleared.ok().and_then(|()| resident("VmRSS:"));
+    let report = checked(&history, row.model, budget);
+    match before.zip(resident("VmHWM:")) {
+        Some((before, most)) => {
+            let grew = most.saturating_sub(before) as f64 / 1e6;
+            format!("{}{grew:.1} MB", decided(&report))
+        }
+        None => "not told here".to_owned(),
+    }
 }
 
+fn decided(report: &Report) -> &'static str {
+    match report.verdict {
+        Verdict::Unknown => "",
+        _ => "decided in ",
+    }
+}
+
+/// None where the system does not tell.
 fn resident(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;

@@ -30,6 +30,7 @@ mod model;
 mod monotonic;
 mod options;
 mod queue;
+mod resident;
 mod set;
 mod stats;
 mod tally;

@@ -148,6 +148,11 @@ impl FromStr for Model {
 }
 
 /// What a check may spend. Past it the verdict is unknown, and says so.
+///
+/// The memory is what the engines count that they hold. On Linux it has also ended when the whole process grew
+/// by a twentieth more than that since the check began, and by 16 MiB at least: what an allocator keeps of that
+/// which was freed is counted by nobody, and it is the process that a system kills. So what else grows in the
+/// process meanwhile counts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Wall-clock time.

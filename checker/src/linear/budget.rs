@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::options::Budget;
+use crate::resident::Growth;
 
 /// Why an engine gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) struct Purse {
     memory_max: u64,
     memory: AtomicU64,
     peak: AtomicU64,
+    /// What the process may grow by, whatever is counted.
+    growth: Option<Growth>,
     stopped: AtomicBool,
 }
 
@@ -33,21 +36,39 @@ impl Purse {
             memory_max: budget.memory_bytes,
             memory: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            growth: None,
             stopped: AtomicBool::new(false),
         }
     }
 
-    /// Whether there is time left.
+    /// The same; and the process may not grow further than this.
+    pub(crate) fn within(self, growth: Option<Growth>) -> Self {
+        Purse { growth, ..self }
+    }
+
+    /// How far the process may grow.
+    pub(crate) fn growth(&self) -> Option<Growth> {
+        self.growth
+    }
+
+    /// Whether there is time left, and the process did not outgrow the memory.
     pub(crate) fn time_left(&self) -> Result<(), Spent> {
+        let now = Instant::now();
         if self.stopped.load(Ordering::Relaxed)
-            || self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
+            || self.deadline.is_some_and(|deadline| now >= deadline)
         {
             self.stopped.store(true, Ordering::Relaxed);
             return Err(Spent::Time);
         }
-        Ok(())
+        match self.growth.and_then(|growth| growth.over(now)) {
+            Some(_) => Err(Spent::Memory),
+            None => Ok(()),
+        }
+    }
+
+    /// What ended, as something has.
+    pub(crate) fn ended(&self) -> Spent {
+        self.time_left().err().unwrap_or(Spent::Time)
     }
 
     /// Takes memory before it is allocated.
@@ -131,4 +152,10 @@ impl Drop for Meter<'_> {
     fn drop(&mut self) {
         self.purse.give(self.held);
     }
+}
+
+/// What a vector holds, or will while it grows: before the next item, when it is full.
+pub(crate) fn grown<T>(items: &Vec<T>) -> usize {
+    let full = items.len() + 1 >= items.capacity();
+    items.capacity() * size_of::<T>() * if full { 3 } else { 1 }
 }

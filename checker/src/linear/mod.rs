@@ -34,6 +34,7 @@ use crate::model::register::{Decoder, Operation};
 use crate::model::sequence::Discipline;
 use crate::model::{Specification, aggregate, kv, lock, multi_register, sequence};
 use crate::options::{Budget, Model, Options};
+use crate::resident::Growth;
 use crate::verdict::{KeyReport, Report, Verdict};
 use budget::{Meter, Purse, Spent};
 use frontier::Told;
@@ -77,11 +78,12 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
 
 fn check_registers(history: &History, options: &Options) -> Report {
     let started = Instant::now();
-    let purse = Purse::new(&options.budget, started);
+    let growth = Growth::allowed(options.budget.memory_bytes);
+    let purse = Purse::new(&options.budget, started).within(growth);
     let alive = || purse.time_left().is_ok();
     let calls = match history.calls_while(alive) {
         Ok(Some(calls)) => calls,
-        Ok(None) => return out_of_time(options),
+        Ok(None) => return Uncut::Spent(purse.ended()).report(options),
         Err(error) => return malformed(options, &error),
     };
     let decoder = Decoder::new(history, options.failed_cas_differs);
@@ -126,7 +128,10 @@ pub(crate) fn check_objects<M: Specification>(
     options: &Options,
 ) -> Report {
     let undecided = |_: &[Timed], _: &[M::Op], _: &mut Meter<'_>| Outcome::Undecided;
-    check_each(model, history, options, undecided, |op, _| op.clone())
+    let unread = |_: &str, _: &[u8], _: &mut Vec<u32>| None;
+    check_each(model, history, options, unread, undecided, |op, _| {
+        op.clone()
+    })
 }
 
 /// Checks objects by search, unless their structure decides them.
@@ -134,7 +139,8 @@ fn check_structured<M: Structured>(model: &M, history: &History, options: &Optio
     let decide = |operations: &[Timed], classes: &[M::Op], meter: &mut Meter<'_>| {
         model.decide(operations, classes, meter)
     };
-    check_each(model, history, options, decide, |op, about| {
+    let read_list = |f: &str, text: &[u8], room: &mut Vec<u32>| model.read_list(f, text, room);
+    check_each(model, history, options, read_list, decide, |op, about| {
         model.narrow(op, about)
     })
 }
@@ -144,18 +150,21 @@ fn check_each<M: Specification>(
     model: &M,
     history: &History,
     options: &Options,
+    read_list: impl Fn(&str, &[u8], &mut Vec<u32>) -> Option<M::Op> + Sync,
     decide: impl Fn(&[Timed], &[M::Op], &mut Meter<'_>) -> Outcome + Sync,
     narrow: impl Fn(&M::Op, &[String]) -> M::Op,
 ) -> Report {
     let started = Instant::now();
-    let purse = Purse::new(&options.budget, started);
+    let growth = Growth::allowed(options.budget.memory_bytes);
+    let purse = Purse::new(&options.budget, started).within(growth);
     let alive = || purse.time_left().is_ok();
     let calls = match history.calls_while(alive) {
         Ok(Some(calls)) => calls,
-        Ok(None) => return out_of_time(options),
+        Ok(None) => return Uncut::Spent(purse.ended()).report(options),
         Err(error) => return malformed(options, &error),
     };
-    let objects = match object::split(model, history, &calls, options.by_key, &purse) {
+    let by_key = options.by_key;
+    let objects = match object::split(model, history, &calls, by_key, &purse, read_list) {
         Ok(objects) => objects,
         Err(uncut) => return uncut.report(options),
     };
@@ -199,13 +208,6 @@ fn check_each<M: Specification>(
     })
 }
 
-fn out_of_time(options: &Options) -> Report {
-    Report::unknown(
-        options.model.name(),
-        "the time budget ended before the operations were decoded",
-    )
-}
-
 fn malformed(options: &Options, error: &HistoryError) -> Report {
     Report::unknown(
         options.model.name(),
@@ -220,7 +222,7 @@ impl Uncut {
             Uncut::Spent(Spent::Memory) => {
                 "the memory budget ended before the operations were decoded".into()
             }
-            Uncut::Spent(_) => return out_of_time(options),
+            Uncut::Spent(_) => "the time budget ended before the operations were decoded".into(),
         };
         Report::unknown(options.model.name(), why)
     }
@@ -316,7 +318,8 @@ impl Whole<'_> {
                 ..self.options.budget
             },
             Instant::now(),
-        );
+        )
+        .within(self.purse.growth());
         let about: &[String] = match culprits {
             Culprits::Alone(contradiction) => &contradiction.about,
             Culprits::Involved(_) => &[],

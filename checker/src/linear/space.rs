@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet, HashTable};
 use serde_json::Value;
 
-use super::budget::Meter;
+use super::budget::{Meter, grown};
 use super::structure::Outcome;
 use super::zones;
 use crate::history::History;
@@ -313,10 +313,14 @@ impl<M: Specification> Space for Numbered<'_, M> {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let bytes = self.states.capacity() * size_of::<M::State>()
+        let table = |len: usize, capacity: usize, bytes: usize| {
+            bytes * if len + 1 >= capacity { 3 } else { 1 }
+        };
+        let (known, steps) = (&self.known, &self.steps);
+        let bytes = grown(&self.states)
             + self.heap_bytes
-            + self.known.capacity() * 5
-            + self.steps.capacity() * 14;
+            + table(known.len(), known.capacity(), known.allocation_size())
+            + table(steps.len(), steps.capacity(), steps.allocation_size());
         bytes as u64
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::elements::Elements;
-use super::specification::{Effect, Observed, Specification};
+use super::specification::{Effect, Observed, Specification, allocated};
 use crate::history::Outcome;
 
 /// A set: `add v`, `remove v`, `contains v` answering a boolean, `read` answering all members.
@@ -27,9 +27,9 @@ pub(crate) enum SetOp {
 
 impl Set {
     /// A read of these members.
-    pub(crate) fn read(mut members: Vec<u32>) -> SetOp {
+    pub(crate) fn read(members: &mut [u32]) -> SetOp {
         members.sort_unstable();
-        SetOp::Read(members.into())
+        SetOp::Read((&*members).into())
     }
 }
 
@@ -59,7 +59,7 @@ impl Specification for Set {
             }
             ("read", Outcome::Ok) => {
                 let items = call.answer.as_array().ok_or("read with a list")?;
-                Ok(Some(Set::read(self.members.numbers(items))))
+                Ok(Some(Set::read(&mut self.members.numbers(items))))
             }
             _ => Err("one of add, remove, contains, read".into()),
         }
@@ -78,13 +78,13 @@ impl Specification for Set {
     }
 
     fn heap_bytes(&self, state: &Self::State) -> usize {
-        // A number and its share of a node.
-        state.len() * 8
+        // A number and its share of nodes, which are half full or more.
+        state.len() * 12
     }
 
     fn op_heap_bytes(&self, op: &SetOp) -> usize {
         match op {
-            SetOp::Read(members) => members.len() * size_of::<u32>(),
+            SetOp::Read(members) => allocated(size_of_val(&members[..])),
             _ => 0,
         }
     }

@@ -1,9 +1,12 @@
 //! What sets and logs hold, each element kept once: a read of ten thousand members is as many numbers.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::Value;
 
 /// Elements by number: two are equal exactly when their numbers are. Which number an element has depends
@@ -39,6 +42,18 @@ impl Elements {
         values.iter().map(|it| known.number(it)).collect()
     }
 
+    /// The numbers of a list told as text, put into a room that is used again: however long it is, it is
+    /// never held as values. False: it is no list.
+    pub(crate) fn number_list(&self, text: &[u8], numbers: &mut Vec<u32>) -> bool {
+        numbers.clear();
+        let into = Numbering {
+            elements: self,
+            numbers,
+        };
+        let mut text = serde_json::Deserializer::from_slice(text);
+        text.deserialize_seq(into).is_ok()
+    }
+
     pub(crate) fn value(&self, number: u32) -> Value {
         self.known().values[number as usize].clone()
     }
@@ -55,5 +70,62 @@ impl Elements {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Items of a list, numbered some at a time.
+struct Numbering<'a> {
+    elements: &'a Elements,
+    numbers: &'a mut Vec<u32>,
+}
+
+impl<'de> Visitor<'de> for Numbering<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        const AT_ONCE: usize = 256;
+        let mut some: Vec<Value> = Vec::with_capacity(AT_ONCE);
+        loop {
+            let item = list.next_element()?;
+            let ended = item.is_none();
+            some.extend(item);
+            if ended || some.len() == AT_ONCE {
+                let mut known = self.elements.known();
+                let numbers = some.drain(..).map(|it| known.number(&it));
+                self.numbers.extend(numbers);
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_told_as_text_has_the_numbers_of_its_values() {
+        let elements = Elements::default();
+        let values: Vec<Value> = (0..1_000)
+            .map(|it| serde_json::json!([it % 300, { "a": it % 7 }, "x"]))
+            .collect();
+        let expected = elements.numbers(&values);
+        let mut room = vec![7; 3];
+        let text = Value::from(values).to_string();
+        assert!(elements.number_list(text.as_bytes(), &mut room));
+        assert_eq!(room, expected);
+        assert!(elements.number_list(b"[]", &mut room) && room.is_empty());
+        for other in ["null", "3", "{}", "\"[]\""] {
+            assert!(
+                !elements.number_list(other.as_bytes(), &mut room),
+                "{other}"
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::specification::{Effect, Observed, Specification};
+use super::specification::{Effect, Observed, Specification, allocated};
 use crate::history::Outcome;
 
 /// The object of one key.
@@ -46,7 +46,7 @@ impl Specification for Kv {
         match op {
             Op::Get(seen) => (seen == state).then(|| state.clone()),
             Op::Put(text) => Some(text.clone()),
-            Op::Append(text) => Some(state.clone() + text),
+            Op::Append(text) => Some([state, text.as_str()].concat()),
         }
     }
 
@@ -59,7 +59,12 @@ impl Specification for Kv {
     }
 
     fn heap_bytes(&self, state: &String) -> usize {
-        state.capacity()
+        allocated(state.len())
+    }
+
+    fn op_heap_bytes(&self, op: &Op) -> usize {
+        let (Op::Get(text) | Op::Put(text) | Op::Append(text)) = op;
+        2 * allocated(text.len())
     }
 
     fn show(&self, state: &String) -> Value {

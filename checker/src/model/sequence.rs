@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::elements::Elements;
-use super::specification::{Effect, Observed, Specification};
+use super::specification::{Effect, Observed, Specification, allocated};
 use crate::history::Outcome;
 
 /// Which element leaves first.
@@ -67,41 +67,41 @@ impl Specification for Queue {
     }
 
     fn step(&self, state: &Vec<Value>, op: &QueueOp) -> Option<Vec<Value>> {
-        let mut next = state.clone();
         match op {
             QueueOp::Put(value) => {
                 let at = match self.0 {
                     Discipline::Priority => state.partition_point(|it| precedes(it, value)),
                     _ => state.len(),
                 };
-                next.insert(at, value.clone());
+                // At once as long as it must be: states are kept.
+                let mut next = Vec::with_capacity(state.len() + 1);
+                next.extend_from_slice(&state[..at]);
+                next.push(value.clone());
+                next.extend_from_slice(&state[at..]);
                 Some(next)
             }
             QueueOp::Take(seen) => {
-                let first = match self.0 {
-                    _ if state.is_empty() => None,
-                    Discipline::Stack => next.pop(),
-                    _ => Some(next.remove(0)),
+                let (first, left) = match self.0 {
+                    Discipline::Stack => state.split_last().unzip(),
+                    _ => state.split_first().unzip(),
                 };
                 let fits = match seen {
-                    Taken::Element(seen) => first.as_ref() == Some(seen),
+                    Taken::Element(seen) => first == Some(seen),
                     Taken::Nothing => first.is_none(),
                     Taken::Unknown => true,
                 };
-                fits.then_some(next)
+                fits.then(|| left.unwrap_or_default().to_vec())
             }
         }
     }
 
     fn heap_bytes(&self, state: &Vec<Value>) -> usize {
-        state.iter().map(bytes_of).sum()
+        allocated(size_of_val(&state[..])) + state.iter().map(outside).sum::<usize>()
     }
 
     fn op_heap_bytes(&self, op: &QueueOp) -> usize {
         match op {
-            QueueOp::Put(value) | QueueOp::Take(Taken::Element(value)) => {
-                2 * (bytes_of(value) - size_of::<Value>())
-            }
+            QueueOp::Put(value) | QueueOp::Take(Taken::Element(value)) => 2 * outside(value),
             QueueOp::Take(_) => 0,
         }
     }
@@ -118,15 +118,16 @@ impl Specification for Queue {
     }
 }
 
-/// An element, roughly.
-fn bytes_of(value: &Value) -> usize {
-    let outside = match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(bytes_of).sum(),
-        Value::Object(fields) => fields.values().map(|it| 64 + bytes_of(it)).sum(),
+/// What an element holds outside itself, roughly.
+fn outside(value: &Value) -> usize {
+    match value {
+        Value::String(text) => allocated(text.len()),
+        Value::Array(items) => {
+            allocated(size_of_val(&items[..])) + items.iter().map(outside).sum::<usize>()
+        }
+        Value::Object(fields) => fields.values().map(|it| 128 + outside(it)).sum(),
         _ => 0,
-    };
-    size_of::<Value>() + outside
+    }
 }
 
 /// Numbers by size, all else by text after them.
@@ -182,22 +183,18 @@ impl Specification for Log {
     fn step(&self, state: &Vec<u32>, op: &LogOp) -> Option<Vec<u32>> {
         match op {
             LogOp::Append(_, Some(offset)) if *offset != state.len() as u64 => None,
-            LogOp::Append(value, _) => {
-                let mut next = state.clone();
-                next.push(*value);
-                Some(next)
-            }
+            LogOp::Append(value, _) => Some([state.as_slice(), &[*value]].concat()),
             LogOp::Read(seen) => (seen[..] == state[..]).then(|| state.clone()),
         }
     }
 
     fn heap_bytes(&self, state: &Vec<u32>) -> usize {
-        size_of_val(&state[..])
+        allocated(size_of_val(&state[..]))
     }
 
     fn op_heap_bytes(&self, op: &LogOp) -> usize {
         match op {
-            LogOp::Read(seen) => size_of_val(&seen[..]),
+            LogOp::Read(seen) => allocated(size_of_val(&seen[..])),
             LogOp::Append(..) => 0,
         }
     }

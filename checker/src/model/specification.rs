@@ -136,6 +136,14 @@ pub trait Specification: Send + Sync {
     }
 }
 
+/// What an allocator gives away for so many bytes.
+pub(crate) fn allocated(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        _ => (bytes + 8).next_multiple_of(16).max(32),
+    }
+}
+
 /// What stands for a specification is one.
 macro_rules! through {
     ($pointer:ty) => {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::anomaly::{Findings, Kind};
 use super::certificate::Event;
-use super::component::Components;
+use super::component::{COMPONENT_BYTES, Components};
 use super::graph::{Graph, Mask};
 use super::judge::Judge;
 use super::level::Level;
@@ -18,6 +18,7 @@ use super::witness::Witness;
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 use super::{append, register, solve, walk};
+use crate::resident::Growth;
 
 /// What an analysis may use.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +51,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// From now on.
     pub(crate) fn watch(&self) -> Watch {
         Watch {
             deadline: self.deadline,
             memory_max: self.memory_bytes,
             held: 0,
+            growth: self
+                .memory_bytes
+                .and_then(|bytes| Growth::allowed(bytes as u64)),
         }
     }
 }
@@ -126,16 +131,21 @@ impl Analysis {
 
 /// Analyzes a history of transactions.
 pub fn analyze(table: &Table, limits: &Limits) -> Analysis {
+    analyze_under(table, limits, limits.watch())
+}
+
+/// The same under a watch that began before.
+pub(crate) fn analyze_under(table: &Table, limits: &Limits, watch: Watch) -> Analysis {
     let mut analysis = Analysis::default();
-    if let Err(stop) = run(table, limits, &mut analysis) {
+    if let Err(stop) = run(table, limits, watch, &mut analysis) {
         analysis.unknown = Some(stop.to_string());
         analysis.standings = Known::default().stand(&analysis, table.data());
     }
     analysis
 }
 
-fn run(table: &Table, limits: &Limits, analysis: &mut Analysis) -> Result<(), Stop> {
-    let watch = limits.watch().holding(table.memory())?;
+fn run(table: &Table, limits: &Limits, watch: Watch, analysis: &mut Analysis) -> Result<(), Stop> {
+    let watch = watch.holding(table.memory())?;
     watch.memory(Writes::bytes(table))?;
     let readers = || {
         let watch = watch.holding(Writes::bytes(table))?;
@@ -287,6 +297,3 @@ fn search_first(
     let searched = solve::search(table, writes, None, level, bounds);
     searched.ok().map(|searched| (level, searched))
 }
-
-/// What finding components holds for each node: two numbers, a place in the order, a stack's entry.
-const COMPONENT_BYTES: usize = 16;

@@ -15,6 +15,10 @@ pub(crate) struct Components {
     pub(crate) finished: Vec<u32>,
 }
 
+/// What finding components holds for each node: two numbers, a place in an order that grows by doubling, the
+/// entry of a stack.
+pub(crate) const COMPONENT_BYTES: usize = 20;
+
 impl Components {
     /// The components of the graph's edges in `mask`.
     pub(crate) fn of(graph: &Graph, mask: Mask, watch: Watch) -> Result<Self, Stop> {

@@ -10,7 +10,7 @@
 
 use super::component::Components;
 use super::rows::Rows;
-use super::work::{Spent, Work};
+use super::work::{Spent, Stop, Work};
 
 pub(crate) type Link = (u32, u32);
 
@@ -30,8 +30,8 @@ pub(crate) enum Solved {
     Order(Vec<u32>),
     /// There is no such order.
     None,
-    /// The work ran out first.
-    Exhausted,
+    /// The work ran out first, or it was stopped because of this.
+    Exhausted(Option<Stop>),
 }
 
 /// Finds an order of nodes below `nodes`; `work` bounds the edges followed.
@@ -39,7 +39,7 @@ pub(crate) fn solve(nodes: usize, edges: Vec<Link>, pairs: &impl Pairs, work: Wo
     let order = match Order::of(nodes, edges, work) {
         Ok(Some(order)) => order,
         Ok(None) => return Solved::None,
-        Err(Spent) => return Solved::Exhausted,
+        Err(Spent(stop)) => return Solved::Exhausted(stop),
     };
     let mut search = Search {
         order,
@@ -50,7 +50,7 @@ pub(crate) fn solve(nodes: usize, edges: Vec<Link>, pairs: &impl Pairs, work: Wo
     match search.run() {
         Ok(true) => Solved::Order(search.order.nodes()),
         Ok(false) => Solved::None,
-        Err(Spent) => Solved::Exhausted,
+        Err(Spent(stop)) => Solved::Exhausted(stop),
     }
 }
 
@@ -196,7 +196,7 @@ impl Order {
     fn of(nodes: usize, edges: Vec<Link>, work: Work) -> Result<Option<Self>, Spent> {
         let (out, into) = (Rows::of(nodes, &edges), Rows::turned(nodes, &edges));
         drop(edges);
-        let found = Components::of_rows(&out, work.watch).map_err(|_| Spent)?;
+        let found = Components::of_rows(&out, work.watch).map_err(|stop| Spent(Some(stop)))?;
         if !found.is_empty() {
             return Ok(None);
         }
@@ -350,6 +350,7 @@ mod tests {
         let watch = Watch {
             deadline: None,
             memory_max: None,
+            growth: None,
             held: 0,
         };
         Work::new(steps, watch)
@@ -429,7 +430,7 @@ mod tests {
                     assert!(agrees(&edges) && each, "round {round}: {order:?}");
                 }
                 Solved::None => {}
-                Solved::Exhausted => panic!("round {round}: the work ran out"),
+                Solved::Exhausted(_) => panic!("round {round}: the work ran out"),
             }
             assert_eq!(found != Solved::None, expected, "round {round}");
             solved[usize::from(expected)] += 1;

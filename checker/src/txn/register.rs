@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
-use super::component::Components;
+use super::component::{COMPONENT_BYTES, Components};
 use super::rows::Rows;
 use super::table::{Kind, NEVER, Status, Table};
 use super::work::{Stop, Watch};
@@ -240,7 +240,11 @@ fn drop_cycles(
     findings: &mut Findings,
     watch: Watch,
 ) -> Result<(), Stop> {
-    let rows = Rows::of(table.versions(), pairs);
+    let versions = table.versions();
+    let pairs_bytes = pairs.capacity() * size_of::<(u32, u32)>();
+    let rows_bytes = Rows::bytes(versions, pairs.len());
+    watch.memory(pairs_bytes + rows_bytes + COMPONENT_BYTES * versions)?;
+    let rows = Rows::of(versions, pairs);
     let circles = Components::of_rows(&rows, watch)?;
     let mut bad: HashSet<u32> = HashSet::new();
     for members in &circles.members {

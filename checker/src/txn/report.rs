@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Standing;
-use super::analysis::{Analysis, Limits, analyze};
+use super::analysis::{Analysis, Limits, analyze_under};
 use super::anomaly::{Anomaly, Because, Evidence, Step};
 use super::certificate::Event;
 use super::explain::explain;
@@ -49,11 +49,12 @@ fn checked(history: &History, options: &Options, data: Data) -> Report {
         asked: options.transactions.level,
         ..Limits::default()
     };
-    let table = match table_of(history, data, limits.watch()) {
+    let watch = limits.watch();
+    let table = match table_of(history, data, watch) {
         Ok(table) => table,
         Err(stop) => return Report::unknown(name, stop.to_string()),
     };
-    let analysis = analyze(&table, &limits);
+    let analysis = analyze_under(&table, &limits, watch);
     let mut report = judge(name, &analysis, options.transactions.level);
     report.figures.ops = table.len() as u64;
     report.figures.keys = table.keys() as u64;

@@ -213,14 +213,12 @@ impl<'a> Question<'a> {
                     }
                 }
                 Solved::None => Searched::Refuted,
-                Solved::Exhausted => {
-                    watch.time()?;
-                    Searched::Exhausted(format!(
-                        "the order of {} pairs of writes is open, and {} steps of search did not settle it",
-                        open.len(),
-                        bounds.work
-                    ))
-                }
+                Solved::Exhausted(Some(stop)) => return Err(stop),
+                Solved::Exhausted(None) => Searched::Exhausted(format!(
+                    "the order of {} pairs of writes is open, and {} steps of search did not settle it",
+                    open.len(),
+                    bounds.work
+                )),
             },
         )
     }

@@ -14,10 +14,11 @@
 //! level holds exactly if these edges, with what is known, close no circle.
 
 use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use super::anomaly::{Because, Evidence, Findings, Kind, Step};
 use super::clock::{Clocks, Place};
-use super::component::Components;
+use super::component::{COMPONENT_BYTES, Components};
 use super::graph::{Edge, Graph, Mask};
 use super::rows::Rows;
 use super::table::{Data, Kind as Op, MicroOp, Table};
@@ -263,12 +264,13 @@ impl Visibility<'_> {
     /// out: that is before it anyway. None when there is no memory for the clocks.
     fn depended_on(&self) -> Result<Option<Vec<Seen>>, Stop> {
         let txns = self.table().len();
-        let walk = Clocks::bytes(txns) + WRITER_BYTES * self.table().values();
+        let keys = self.table().keys() * size_of::<Vec<Writers>>();
+        let walk = Clocks::bytes(txns) + COMPONENT_BYTES * self.graph.len() + keys;
         let Ok(watch) = self.watch.holding(walk) else {
             return Ok(None);
         };
         let mut clocks = Clocks::of(self.witness, watch)?;
-        let mut writers: Vec<Vec<Writers>> = Vec::new();
+        let (mut writers, mut entered): (Vec<Vec<Writers>>, _) = (Vec::new(), 0);
         writers.resize_with(self.table().keys(), Vec::new);
         // By process and key, what only the process itself can depend on.
         let mut private: HashMap<(u32, u32), u32> = HashMap::new();
@@ -277,7 +279,9 @@ impl Visibility<'_> {
         for (round, txn) in clocks.walk(self.graph, watch)?.into_iter().enumerate() {
             watch.round(round as u32)?;
             if round.is_multiple_of(WEIGH_EVERY) {
-                let held = clocks.memory() + seen.capacity() * size_of::<Seen>();
+                let private = private.allocation_size();
+                let held =
+                    entered + private + clocks.memory() + seen.capacity() * size_of::<Seen>();
                 if watch.memory(held).is_err() {
                     return Ok(None);
                 }
@@ -311,7 +315,9 @@ impl Visibility<'_> {
             }
             let made = last_writes(self.table(), txn);
             if let Some(place) = clocks.leave(txn, clock) {
-                made.for_each(|(key, version)| enter(&mut writers[key as usize], place, version));
+                for (key, version) in made {
+                    entered += enter(&mut writers[key as usize], place, version);
+                }
             } else {
                 private.extend(made.map(|(key, version)| ((process, key), version)));
             }
@@ -323,21 +329,27 @@ impl Visibility<'_> {
 /// What one chain wrote of a key: at which places, the last version of each.
 struct Writers {
     chain: u32,
-    versions: Vec<(u32, u32)>,
+    versions: SmallVec<[(u32, u32); 2]>,
 }
 
-fn enter(writers: &mut Vec<Writers>, (chain, place): Place, version: u32) {
+/// Enters a version; the answer is how many bytes more are held.
+fn enter(writers: &mut Vec<Writers>, (chain, place): Place, version: u32) -> usize {
+    let before = writers.capacity();
     match writers.iter_mut().find(|writers| writers.chain == chain) {
-        Some(known) => known.versions.push((place, version)),
-        None => writers.push(Writers {
-            chain,
-            versions: vec![(place, version)],
-        }),
+        Some(Writers { versions, .. }) => {
+            let before = versions.capacity();
+            versions.push((place, version));
+            (versions.capacity() - before) * size_of::<(u32, u32)>()
+        }
+        None => {
+            writers.push(Writers {
+                chain,
+                versions: smallvec![(place, version)],
+            });
+            (writers.capacity() - before) * size_of::<Writers>()
+        }
     }
 }
-
-/// What a version takes among [`Writers`], about.
-const WRITER_BYTES: usize = 24;
 
 /// The last versions that a transaction wrote, each with its key.
 fn last_writes(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {

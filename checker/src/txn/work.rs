@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::resident::Growth;
+
 /// Why an analysis ended before it was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -39,6 +41,8 @@ pub(crate) struct Watch {
     pub(crate) memory_max: Option<usize>,
     /// Bytes that are held already.
     pub(crate) held: usize,
+    /// What the process may grow by, whatever is counted.
+    pub(crate) growth: Option<Growth>,
 }
 
 /// Rounds of a loop between two looks at the clock: well below a millisecond.
@@ -51,11 +55,19 @@ impl Watch {
             .map_or(usize::MAX, |allowed| allowed.saturating_sub(self.held))
     }
 
-    /// Whether there is time left.
+    /// Whether there is time left, and the process did not outgrow the memory.
     pub(crate) fn time(self) -> Result<(), Stop> {
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Stop::Time),
-            _ => Ok(()),
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(Stop::Time);
+        }
+        let grown = self.growth.and_then(|growth| growth.over(now));
+        match grown.zip(self.memory_max) {
+            Some((grown, allowed)) => Err(Stop::Memory {
+                needed: grown as usize,
+                allowed,
+            }),
+            None => Ok(()),
         }
     }
 
@@ -85,9 +97,9 @@ impl Watch {
     }
 }
 
-/// A search ran out of its steps, or of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spent;
+/// A search ran out of its steps, or was stopped because of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spent(pub(crate) Option<Stop>);
 
 /// The steps that a search has left, and when to stop whatever is left.
 #[derive(Clone, Copy, Debug)]
@@ -103,12 +115,11 @@ impl Work {
 
     /// Spends one step.
     pub(crate) fn step(&mut self) -> Result<(), Spent> {
-        self.left = self.left.checked_sub(1).ok_or(Spent)?;
-        if self.watch.round(self.left as u32).is_err() {
+        self.left = self.left.checked_sub(1).ok_or(Spent(None))?;
+        self.watch.round(self.left as u32).map_err(|stop| {
             self.left = 0;
-            return Err(Spent);
-        }
-        Ok(())
+            Spent(Some(stop))
+        })
     }
 
     /// Whether there is nothing left.

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::{Entered, Place, Search};
+use crate::linear::budget::grown;
 use crate::linear::space::Space;
 
 impl<S: Space, const N: usize> Search<'_, S, N> {
@@ -64,17 +65,13 @@ impl<S: Space, const N: usize> Search<'_, S, N> {
 
     /// What is held, or will be after the next growth: the budget must not be passed by growing.
     pub(super) fn memory_bytes(&self) -> u64 {
-        fn grown<T>(items: &Vec<T>) -> usize {
-            let full = items.len() + 1 >= items.capacity();
-            items.capacity() * size_of::<T>() * if full { 3 } else { 1 }
-        }
         let table_full = self.table.len() + 1 >= self.table.capacity();
         let bytes = grown(&self.entered)
             + grown(&self.entered_used)
             + grown(&self.frames)
             + grown(&self.candidates)
             + grown(&self.moves)
-            + self.table.capacity() * if table_full { 18 } else { 6 };
+            + self.table.allocation_size() * if table_full { 3 } else { 1 };
         bytes as u64 + self.space.memory_bytes()
     }
 }

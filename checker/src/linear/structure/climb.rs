@@ -89,6 +89,12 @@ impl Way {
     }
 }
 
+/// What ways hold, and what sorting them takes.
+fn held(ways: &Vec<Way>) -> usize {
+    const KEY: usize = 32;
+    ways.capacity() * (size_of::<Way>() + KEY) + ways.iter().map(Way::bytes).sum::<usize>()
+}
+
 fn spilled<A: smallvec::Array<Item = u32>>(numbers: &SmallVec<A>) -> usize {
     if numbers.spilled() {
         numbers.capacity() * size_of::<u32>()
@@ -148,16 +154,16 @@ impl Climb<'_> {
             let fresh = &known[entered..begun];
             entered = begun;
             let mut next: Vec<Way> = Vec::new();
+            let (kept, mut room) = (bytes + held(&ways), 0);
             for (before, way) in ways.iter().enumerate() {
+                meter.time_left().ok()?;
                 self.rise(&pair[0], &pair[1], before as u32, way, fresh, &mut next);
+                if next.capacity() > room {
+                    room = next.capacity();
+                    meter.hold(base + (kept + held(&next)) as u64).ok()?;
+                }
             }
-            // Twice: those that differ are told apart by what they have in common.
-            let looked_at = 2 * next.iter().map(Way::bytes).sum::<usize>();
-            let held = bytes + looked_at + next.capacity() * size_of::<Way>();
-            meter
-                .time_left()
-                .and_then(|()| meter.hold(base + held as u64))
-                .ok()?;
+            meter.hold(base + (kept + held(&next)) as u64).ok()?;
             self.choose(&mut next, &pair[1]);
             if next.is_empty() {
                 return None;
@@ -165,12 +171,11 @@ impl Climb<'_> {
             next.shrink_to_fit();
             let come_bytes = |way: &Way| size_of::<Come>() + spilled(&way.come.added);
             bytes += next.iter().map(come_bytes).sum::<usize>();
-            come.push(
-                std::mem::replace(&mut ways, next)
-                    .into_iter()
-                    .map(|way| way.come)
-                    .collect(),
-            );
+            let before = std::mem::replace(&mut ways, next).into_iter();
+            let mut before: Vec<Come> = before.map(|way| way.come).collect();
+            // It was put where the ways were, which are larger.
+            before.shrink_to_fit();
+            come.push(before);
         }
         let top = levels.last()?;
         let in_time = |way: &Way| {
@@ -379,15 +384,19 @@ impl Climb<'_> {
             (left.sum::<u64>(), way.used.iter().sum::<u32>(), way.at)
         });
         let mut alike: HashMap<Left, Vec<Used>, FixedState> = HashMap::default();
+        let mut kept = 0;
         next.retain(|way| {
+            if kept == self.width.ways {
+                return false;
+            }
             let alike = alike.entry(way.left.clone()).or_default();
             let fresh = alike.len() < self.width.alike && !alike.contains(&way.used);
             if fresh {
                 alike.push(way.used.clone());
+                kept += 1;
             }
             fresh
         });
-        next.truncate(self.width.ways);
     }
 
     /// How much an `add` that is left at a level weighs: the more it adds and the sooner it must go.

@@ -51,6 +51,11 @@ impl Structured for sequence::Log {
         keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 
+    fn read_list(&self, f: &str, text: &[u8], room: &mut Vec<u32>) -> Option<LogOp> {
+        let is_read = f == "read" && self.values.number_list(text, room);
+        is_read.then(|| LogOp::Read(room.as_slice().into()))
+    }
+
     /// The values that it is about stand in their order.
     fn narrow(&self, op: &LogOp, about: &[String]) -> LogOp {
         let about = about.iter().filter_map(|it| serde_json::from_str(it).ok());

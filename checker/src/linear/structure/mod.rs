@@ -40,6 +40,12 @@ pub(crate) trait Structured: Specification {
         meter: &Meter<'_>,
     ) -> bool;
 
+    /// Reads a call that was answered with this text, when the answer is a list that may be long: as numbers in
+    /// the room given, not as values.
+    fn read_list(&self, _f: &str, _text: &[u8], _room: &mut Vec<u32>) -> Option<Self::Op> {
+        None
+    }
+
     /// What an operation says of that which a contradiction is about.
     fn narrow(&self, op: &Self::Op, _about: &[String]) -> Self::Op {
         op.clone()

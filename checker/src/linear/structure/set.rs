@@ -114,6 +114,11 @@ impl Structured for Set {
         keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
 
+    fn read_list(&self, f: &str, text: &[u8], room: &mut Vec<u32>) -> Option<SetOp> {
+        let is_read = f == "read" && self.members.number_list(text, room);
+        is_read.then(|| Set::read(room))
+    }
+
     fn narrow(&self, op: &SetOp, about: &[String]) -> SetOp {
         match op {
             SetOp::Read(members) => {

@@ -38,7 +38,7 @@ fn engines_agree<M: Specification>(
         let purse = purse();
         let history = draw(&mut rng, [0.0, 0.15, 0.4][round % 3]);
         let calls = history.calls().expect("it was recorded whole");
-        let objects = object::split(model, &history, &calls, true, &purse);
+        let objects = object::split(model, &history, &calls, true, &purse, |_, _, _| None);
         for object in objects.into_iter().flatten() {
             let timed = &object.operations;
             let mut space = Numbered::new(model, object.classes.as_slice());

@@ -21,6 +21,7 @@ use super::seed_and_rounds;
 const UNBOUNDED: Watch = Watch {
     deadline: None,
     memory_max: None,
+    growth: None,
     held: 0,
 };
 

@@ -1,0 +1,108 @@
+//! What the process has grown by, as the system tells it: the bound behind what the engines count.
+//!
+//! No engine counts what an allocator keeps of that which was freed, and what a model's states hold is
+//! estimated. So while a check looks at the clock it also looks at what the whole process holds, once in some
+//! milliseconds at most, and the memory budget ends when that has grown past it. What else grows in
+//! the process meanwhile counts too: the verdict is then unknown, never another one. Only Linux tells;
+//! elsewhere what is counted must do.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// From where, and to where, a process may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    from: u64,
+    most: u64,
+}
+
+/// Less is not told apart from what a process needs beside: stacks, pools of threads, what others do.
+const LEAST: u64 = 16 << 20;
+
+impl Growth {
+    /// From now on so much; a twentieth more before it is over, as what is counted should end first.
+    pub(crate) fn allowed(bytes: u64) -> Option<Self> {
+        Some(Growth {
+            from: told(Instant::now())?,
+            most: bytes.saturating_add(bytes / 20).max(LEAST),
+        })
+    }
+
+    /// What the process grew by, when that is more than it may.
+    pub(crate) fn over(self, now: Instant) -> Option<u64> {
+        let grown = told(now)?.saturating_sub(self.from);
+        (grown > self.most).then_some(grown)
+    }
+}
+
+/// Microseconds between two looks.
+const LOOK_EVERY: u64 = 1_000;
+
+/// When somebody looked last, in microseconds since the first look; and what was told.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+/// What was told at the last look, which is not long ago. None: the system does not tell.
+fn told(now: Instant) -> Option<u64> {
+    static FIRST: OnceLock<Option<Instant>> = OnceLock::new();
+    let first = *FIRST.get_or_init(|| {
+        TOLD.store(resident_bytes()?, Ordering::Relaxed);
+        Some(now)
+    });
+    let since = now.saturating_duration_since(first?).as_micros() as u64;
+    let looked = LOOKED.load(Ordering::Relaxed);
+    let is_due = since >= looked + LOOK_EVERY;
+    let (order, other) = (Ordering::Relaxed, Ordering::Relaxed);
+    if is_due && LOOKED.compare_exchange(looked, since, order, other).is_ok() {
+        TOLD.store(resident_bytes()?, Ordering::Relaxed);
+    }
+    Some(TOLD.load(Ordering::Relaxed))
+}
+
+/// What the process holds in memory, files apart.
+fn resident_bytes() -> Option<u64> {
+    static PAGE: OnceLock<Option<u64>> = OnceLock::new();
+    let page = (*PAGE.get_or_init(page_bytes))?;
+    let told = std::fs::read("/proc/self/statm").ok()?;
+    let mut pages = std::str::from_utf8(&told).ok()?.split_ascii_whitespace();
+    let mut pages = || pages.next()?.parse::<u64>().ok();
+    let (_, resident, files) = (pages()?, pages()?, pages()?);
+    Some(resident.saturating_sub(files) * page)
+}
+
+/// What the system gives every process on its way: pairs of words, the kind and the value.
+fn page_bytes() -> Option<u64> {
+    const WORD: usize = size_of::<usize>();
+    const KIND_OF_PAGE: usize = 6;
+    let told = std::fs::read("/proc/self/auxv").ok()?;
+    let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);
+    let pair = told
+        .chunks_exact(2 * WORD)
+        .find(|pair| word(&pair[..WORD]) == Some(KIND_OF_PAGE))?;
+    word(&pair[WORD..]).map(|bytes| bytes as u64)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_what_was_taken() {
+        let before = resident_bytes().expect("Linux tells");
+        let taken = vec![1_u8; 64 << 20];
+        let after = resident_bytes().expect("Linux tells");
+        assert!(after > before, "{before} to {after}");
+        assert!(after >= taken.len() as u64, "{after}");
+        let page = page_bytes().expect("Linux tells");
+        assert!(page.is_power_of_two() && page >= 4096, "{page}");
+    }
+
+    #[test]
+    fn it_is_over_when_more_was_taken_than_may_be() {
+        let growth = Growth { from: 0, most: 1 };
+        assert!(growth.over(Instant::now()) > Some(1));
+        let growth = Growth::allowed(u64::MAX).expect("Linux tells");
+        assert_eq!(growth.over(Instant::now()), None);
+    }
+}
