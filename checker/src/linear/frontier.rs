@@ -111,7 +111,8 @@ impl<S: Space> Walk<'_, S> {
             let each = size_of::<(Configuration, u32)>() as u64 + 1;
             let configurations = seen.capacity() + next.capacity() + work.capacity();
             let steps = self.steps.capacity() * size_of::<Step>();
-            meter.hold(configurations as u64 * each + steps as u64)?;
+            let space = self.space.memory_bytes();
+            meter.hold(configurations as u64 * each + steps as u64 + space)?;
         }
         Ok(next.into_iter().collect())
     }

@@ -254,6 +254,7 @@ fn registers(
     watch.memory(COMPONENT_BYTES * graph.len())?;
     analysis.memory_bytes = watch.held + COMPONENT_BYTES * graph.len();
     let all = Components::of(&graph, Mask::ALL, watch)?;
+    let watch = watch.holding(all.memory())?;
     Judge {
         witness,
         graph: &graph,

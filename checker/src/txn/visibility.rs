@@ -188,9 +188,9 @@ impl Visibility<'_> {
             return Ok(None);
         }
         let (links, nodes) = (self.graph.links() + seen.len(), self.graph.len());
-        self.watch.memory(
-            size_of_val(seen) + links * size_of::<(u32, u32)>() + Rows::bytes(nodes, links),
-        )?;
+        let (pair, rows) = (size_of::<(u32, u32)>(), Rows::bytes(nodes, links));
+        let sought = (links * pair).max(COMPONENT_BYTES * nodes);
+        self.watch.memory(size_of_val(seen) + rows + sought)?;
         let writer = |version| {
             self.witness
                 .writes
@@ -198,17 +198,15 @@ impl Visibility<'_> {
                 .expect("it has a writer")
         };
         let edge = |seen: &Seen| (writer(seen.visible), writer(seen.version));
-        let mut pairs: Vec<(u32, u32)> = (0..self.graph.len() as u32)
-            .flat_map(|node| {
-                self.graph
-                    .edges(node)
-                    .map(move |(edge, to)| (node, edge, to))
-            })
-            .filter(|(_, edge, _)| through.has(*edge))
-            .map(|(from, _, to)| (from, to))
-            .collect();
+        let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(links);
+        for node in 0..nodes as u32 {
+            let edges = self.graph.edges(node);
+            let through = edges.filter(|(edge, _)| through.has(*edge));
+            pairs.extend(through.map(|(_, to)| (node, to)));
+        }
         pairs.extend(seen.iter().map(edge));
-        let rows = Rows::of(self.graph.len(), &pairs);
+        let rows = Rows::of(nodes, &pairs);
+        drop(pairs);
         let parts = Components::of_rows(&rows, self.watch)?;
         let Some(&start) = parts.members.first().map(|members| &members[0]) else {
             return Ok(None);
@@ -335,19 +333,17 @@ struct Writers {
 /// Enters a version; the answer is how many bytes more are held.
 fn enter(writers: &mut Vec<Writers>, (chain, place): Place, version: u32) -> usize {
     let before = writers.capacity();
-    match writers.iter_mut().find(|writers| writers.chain == chain) {
-        Some(Writers { versions, .. }) => {
-            let before = versions.capacity();
-            versions.push((place, version));
-            (versions.capacity() - before) * size_of::<(u32, u32)>()
-        }
-        None => {
-            writers.push(Writers {
-                chain,
-                versions: smallvec![(place, version)],
-            });
-            (writers.capacity() - before) * size_of::<Writers>()
-        }
+    let known = writers.iter_mut().find(|writers| writers.chain == chain);
+    if let Some(Writers { versions, .. }) = known {
+        let before = versions.capacity();
+        versions.push((place, version));
+        (versions.capacity() - before) * size_of::<(u32, u32)>()
+    } else {
+        writers.push(Writers {
+            chain,
+            versions: smallvec![(place, version)],
+        });
+        (writers.capacity() - before) * size_of::<Writers>()
     }
 }
 
