@@ -46,6 +46,13 @@ impl Elements {
     /// never held as values. False: it is no list.
     pub(crate) fn number_list(&self, text: &[u8], numbers: &mut Vec<u32>) -> bool {
         numbers.clear();
+        let mut known = self.known();
+        let numbered = each_integer(text, |it| numbers.push(known.number(&it.into())));
+        drop(known);
+        if numbered.is_some() {
+            return true;
+        }
+        numbers.clear();
         let into = Numbering {
             elements: self,
             numbers,
@@ -71,6 +78,22 @@ impl Elements {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives each item of a list of plain small integers, as most are. None: some item is something else.
+fn each_integer(text: &[u8], mut each: impl FnMut(u64)) -> Option<()> {
+    const DIGITS_MAX: usize = 18;
+    let inside = text.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    for item in inside.split(|&byte| byte == b',') {
+        if !(1..=DIGITS_MAX).contains(&item.len()) || !item.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        each(
+            item.iter()
+                .fold(0, |it, digit| 10 * it + u64::from(digit - b'0')),
+        );
+    }
+    Some(())
 }
 
 /// Items of a list, numbered some at a time.
@@ -115,11 +138,16 @@ mod tests {
         let values: Vec<Value> = (0..1_000)
             .map(|it| serde_json::json!([it % 300, { "a": it % 7 }, "x"]))
             .collect();
-        let expected = elements.numbers(&values);
+        let mut integers: Vec<Value> = (0..1_000).map(|it| Value::from(it % 300)).collect();
+        let all_integers = integers.clone();
+        integers.extend([Value::from(-1), Value::from(u64::MAX), Value::from(1.0)]);
         let mut room = vec![7; 3];
-        let text = Value::from(values).to_string();
-        assert!(elements.number_list(text.as_bytes(), &mut room));
-        assert_eq!(room, expected);
+        for values in [values, all_integers, integers] {
+            let expected = elements.numbers(&values);
+            let text = Value::from(values).to_string();
+            assert!(elements.number_list(text.as_bytes(), &mut room));
+            assert_eq!(room, expected);
+        }
         assert!(elements.number_list(b"[]", &mut room) && room.is_empty());
         for other in ["null", "3", "{}", "\"[]\""] {
             assert!(

@@ -155,8 +155,8 @@ impl Climb<'_> {
             entered = begun;
             let mut next: Vec<Way> = Vec::new();
             let (kept, mut room) = (bytes + held(&ways), 0);
+            meter.time_left().ok()?;
             for (before, way) in ways.iter().enumerate() {
-                meter.time_left().ok()?;
                 self.rise(&pair[0], &pair[1], before as u32, way, fresh, &mut next);
                 if next.capacity() > room {
                     room = next.capacity();
