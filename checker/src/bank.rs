@@ -10,6 +10,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;
+use crate::wording::whole;
 
 /// What the accounts must obey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
         let Some(sum) = sum else { continue };
         let expected = *total.get_or_insert(sum);
         if sum != expected {
-            let details = || json!({"total": sum as i64, "expected": expected as i64});
+            let details = || json!({"total": whole(sum), "expected": whole(expected)});
             tally.wrong("wrong-total", &[*read], details);
         }
     }

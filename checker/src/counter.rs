@@ -1,15 +1,18 @@
 //! Counters: every read lies between what must and what may have been added.
 //!
-//! Ops: `add` with a number, which may be negative; `read` answered with the sum. A read must count
+//! Ops: what the model `counter` knows: `add` with a number, which may be negative, `inc`, `dec`, `add-and-get`,
+//! whose answer is not looked at; `read` answered with the sum. A read must count
 //! every add that was acknowledged before it began, and may count any that began before it ended and
 //! did not surely fail. The bounds are necessary, not sufficient: the model `counter` decides exactly.
 
 use serde_json::json;
 
 use crate::history::{Call, History};
+use crate::model::aggregate::added;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;
+use crate::wording::whole;
 
 pub(crate) fn check(history: &History, options: &Options) -> Report {
     check_keys(history, options, bounds)
@@ -34,23 +37,22 @@ fn bounds(tally: &mut Tally, entries: &[Entry]) {
     let mut events: Vec<(u32, Event)> = Vec::new();
     let mut reads = 0;
     for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
-        match entry.f {
-            "add" => {
-                let Some(amount) = tally.integer(entry.argument) else {
-                    let value = tally.value(entry.argument);
-                    return tally.unknown(format!("an add of {value}: expected a whole number"));
-                };
-                events.push((entry.invoked, Event::AddBegins(amount)));
-                if entry.ended != Call::OPEN {
-                    events.push((entry.ended, Event::AddEnded(amount)));
-                }
+        if entry.f == "read" && entry.is_ok() {
+            events.push((entry.invoked, Event::ReadBegins(reads)));
+            events.push((entry.ended, Event::ReadEnded(reads, *entry)));
+            reads += 1;
+        }
+        let argument = tally.value(entry.argument);
+        let amount = match added(entry.f, &argument) {
+            Some(Ok(amount)) => amount,
+            Some(Err(expected)) => {
+                return tally.unknown(format!("{} of {argument}: expected {expected}", entry.f));
             }
-            "read" if entry.is_ok() => {
-                events.push((entry.invoked, Event::ReadBegins(reads)));
-                events.push((entry.ended, Event::ReadEnded(reads, *entry)));
-                reads += 1;
-            }
-            _ => {}
+            None => continue,
+        };
+        events.push((entry.invoked, Event::AddBegins(amount)));
+        if entry.ended != Call::OPEN {
+            events.push((entry.ended, Event::AddEnded(amount)));
         }
     }
     events.sort_unstable_by_key(|(row, _)| *row);
@@ -79,7 +81,7 @@ fn judge(tally: &mut Tally, read: Entry, least: i128, most: i128) {
         return tally.wrong("not-a-number", &[read], || json!({"value": value}));
     };
     if i128::from(value) < least || i128::from(value) > most {
-        let bounds = || json!({"value": value, "least": least as i64, "most": most as i64});
+        let bounds = || json!({"value": value, "least": whole(least), "most": whole(most)});
         tally.wrong("out-of-bounds", &[read], bounds);
     }
 }

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::bank::Bank;
 use crate::history::{Op, Process, Type};
 use crate::linear::{Follow, Violation};
+use crate::model::aggregate::added;
 use crate::options::{Model, Options};
 use crate::verdict::{KeyReport, Verdict};
-use crate::wording;
+use crate::wording::{self, whole};
 
 /// What is wrong: its name and its details.
 pub(crate) type Wrong = (&'static str, Value);
@@ -254,19 +255,15 @@ impl Bounds {
 
 impl Rule for Bounds {
     fn begin(&mut self, call: u64, op: &Op) {
-        match (op.f.as_str(), op.value.as_i64()) {
-            ("add", Some(amount)) => {
-                self.possible[usize::from(amount < 0)] += i128::from(amount);
-            }
-            ("read", _) => {
-                self.reads.insert(call, self.sure);
-            }
-            _ => {}
+        if let Some(Ok(amount)) = added(&op.f, &op.value) {
+            self.possible[usize::from(amount < 0)] += i128::from(amount);
+        } else if op.f == "read" {
+            self.reads.insert(call, self.sure);
         }
     }
 
     fn end(&mut self, call: u64, asked: &Value, op: &Op) -> Option<Wrong> {
-        if let Some(amount) = asked.as_i64().filter(|_| op.f == "add") {
+        if let Some(Ok(amount)) = added(&op.f, asked) {
             let side = usize::from(amount < 0);
             match op.type_ {
                 Type::Ok => self.sure[side] += i128::from(amount),
@@ -280,7 +277,7 @@ impl Rule for Bounds {
         let least = i128::from(self.initial) + sure[0] + self.possible[1];
         let most = i128::from(self.initial) + self.possible[0] + sure[1];
         let wrong = i128::from(value) < least || i128::from(value) > most;
-        let details = || json!({"value": value, "least": least as i64, "most": most as i64});
+        let details = || json!({"value": value, "least": whole(least), "most": whole(most)});
         wrong.then(|| ("out-of-bounds", details()))
     }
 

@@ -21,6 +21,11 @@ pub(crate) fn tell(check: &str, name: &str, details: &Value) -> String {
     sentence
 }
 
+/// A whole number as JSON; as text when it has more than 64 bits.
+pub(crate) fn whole(number: i128) -> Value {
+    i64::try_from(number).map_or_else(|_| Value::from(number.to_string()), Value::from)
+}
+
 fn template(check: &str, name: &str) -> &'static str {
     match (check, name) {
         ("set-full", "lost") => {

@@ -55,6 +55,11 @@ fn each_model_by_its_name_tells_what_is_legal_from_what_is_not() {
             "add 2, add -1, read → 2",
         ),
         (
+            "counter",
+            "add 9223372036854775807, inc, dec 1, read → 9223372036854775807",
+            "add 9223372036854775807, inc, dec 1, read → -9223372036854775808",
+        ),
+        (
             "queue",
             "enqueue 2, enqueue 1, dequeue → 2",
             "enqueue 2, enqueue 1, dequeue → 1",

@@ -232,6 +232,23 @@ fn a_counter_may_have_gone_down_by_what_is_not_sure() {
 }
 
 #[test]
+fn a_counter_goes_by_all_that_adds_however_far() {
+    let max = i64::MAX;
+    let calls = [
+        format!("add {max}"),
+        "inc null".to_owned(),
+        "add-and-get 2".to_owned(),
+        "dec 3".to_owned(),
+    ];
+    let calls = calls
+        .map(|it| format!("0 invoke {it}\n0 ok {it}\n"))
+        .concat();
+    let read = |value: i64| format!("{calls}0 invoke read null\n0 ok read {value}");
+    valid(Model::CounterBounds, &read(max));
+    invalid(Model::CounterBounds, "out-of-bounds", &read(max - 1));
+}
+
+#[test]
 fn an_id_given_twice_is_duplicated() {
     let once = "0 invoke generate null\n0 ok generate \"a\"\n1 invoke generate null\n";
     valid(Model::UniqueIds, &format!("{once}1 ok generate \"b\""));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::elements::Elements;
 use super::specification::{Effect, Observed, Specification, allocated};
 use crate::history::Outcome;
+use crate::wording::whole;
 
 /// A set: `add v`, `remove v`, `contains v` answering a boolean, `read` answering all members.
 #[derive(Debug, Default)]
@@ -132,6 +133,21 @@ pub(crate) struct Counter {
     pub(crate) initial: i64,
 }
 
+/// What a function adds to a counter; none when it is not one that adds.
+pub(crate) fn added(f: &str, argument: &Value) -> Option<Result<i64, String>> {
+    let down = match f {
+        "add" | "inc" | "increment" | "add-and-get" => false,
+        "dec" | "decrement" => true,
+        _ => return None,
+    };
+    let amount = match argument {
+        Value::Null => Some(1),
+        value => value.as_i64(),
+    };
+    let amount = amount.and_then(|it| if down { it.checked_neg() } else { Some(it) });
+    Some(amount.ok_or_else(|| format!("{f} of an integer of 64 bits")))
+}
+
 /// An operation of [`Counter`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CounterOp {
@@ -140,29 +156,23 @@ pub(crate) enum CounterOp {
 }
 
 impl Specification for Counter {
-    type State = i64;
+    /// Wider than an amount: how far it goes on the way is nobody's business but who reads it.
+    type State = i128;
     type Op = CounterOp;
 
-    fn initial(&self) -> i64 {
-        self.initial
+    fn initial(&self) -> i128 {
+        self.initial.into()
     }
 
     fn decode(&self, call: &Observed<'_>) -> Result<Option<CounterOp>, String> {
-        let by = || match &call.argument {
-            Value::Null => Ok(1),
-            value => value
-                .as_i64()
-                .ok_or_else(|| format!("{} of an integer", call.f)),
-        };
-        let sum = match call.f {
+        let by = match call.f {
             "read" if call.outcome == Outcome::Ok => {
                 let seen = call.answer.as_i64().ok_or("read with an integer")?;
                 return Ok(Some(CounterOp::Read(seen)));
             }
             "read" => return Ok(None),
-            "add" | "inc" | "increment" | "add-and-get" => by()?,
-            "dec" | "decrement" => -by()?,
-            _ => return Err("one of add, inc, dec, add-and-get, read".into()),
+            f => added(f, &call.argument)
+                .unwrap_or_else(|| Err("one of add, inc, dec, add-and-get, read".into()))?,
         };
         // Many clients answer an add with its own argument: only add-and-get tells the new value.
         let answer = match (call.f, call.outcome) {
@@ -171,25 +181,25 @@ impl Specification for Counter {
             }
             _ => None,
         };
-        Ok((call.outcome != Outcome::Fail).then_some(CounterOp::Add(sum, answer)))
+        Ok((call.outcome != Outcome::Fail).then_some(CounterOp::Add(by, answer)))
     }
 
-    fn step(&self, state: &i64, op: &CounterOp) -> Option<i64> {
-        match op {
-            CounterOp::Read(seen) => (seen == state).then_some(*state),
-            CounterOp::Add(by, answer) => {
-                let next = state.checked_add(*by)?;
-                answer.is_none_or(|answer| answer == next).then_some(next)
-            }
-        }
+    fn step(&self, state: &i128, op: &CounterOp) -> Option<i128> {
+        let (by, answer) = match *op {
+            CounterOp::Read(seen) => (0, Some(seen)),
+            CounterOp::Add(by, answer) => (by, answer),
+        };
+        let next = state.checked_add(by.into())?;
+        let fits = answer.is_none_or(|answer| i128::from(answer) == next);
+        fits.then_some(next)
     }
 
     fn op_heap_bytes(&self, _op: &CounterOp) -> usize {
         0
     }
 
-    fn show(&self, state: &i64) -> Value {
-        Value::from(*state)
+    fn show(&self, state: &i128) -> Value {
+        whole(*state)
     }
 
     fn effect(&self, op: &CounterOp) -> Effect {
