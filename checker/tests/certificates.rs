@@ -19,6 +19,19 @@ const OBJECTS: [(Object, Model); 9] = [
     (Object::Mutex, Model::Mutex),
 ];
 
+/// One key or three, with and without unknown outcomes.
+fn small(object: Object, seed: u64) -> Recipe {
+    Recipe {
+        object,
+        operations: 120,
+        clients: 4,
+        keys: [1, 3][seed as usize % 2],
+        unknown: [0.0, 0.05][seed as usize / 2 % 2],
+        seed,
+        ..Recipe::default()
+    }
+}
+
 fn certified(history: &History, model: Model) -> Report {
     let mut options = Options::new(model);
     options.certify = true;
@@ -143,15 +156,9 @@ fn an_order_for_each_key_can_be_followed_by_hand() {
     for (object, model) in OBJECTS {
         for seed in 0..8 {
             let recipe = Recipe {
-                object,
-                operations: 120,
-                clients: 4,
-                keys: [1, 3][seed as usize % 2],
-                unknown: [0.0, 0.05][seed as usize / 2 % 2],
                 values: [None, Some(4)][seed as usize / 4 % 2],
                 cas: if object == Object::Register { 0.3 } else { 0.0 },
-                seed,
-                ..Recipe::default()
+                ..small(object, seed)
             };
             let history = generate(&recipe);
             let report = certified(&history, model);
@@ -185,14 +192,8 @@ fn a_counterexample_is_invalid_by_itself_and_the_second_engine_says_so() {
         }
         for seed in 0..8 {
             let recipe = Recipe {
-                object,
-                operations: 120,
-                clients: 4,
-                keys: [1, 3][seed as usize % 2],
-                unknown: [0.0, 0.05][seed as usize / 2 % 2],
                 anomaly: Some(Anomaly::Phantom),
-                seed,
-                ..Recipe::default()
+                ..small(object, seed)
             };
             let report = certified(&generate(&recipe), model);
             if report.verdict == Verdict::Valid {
