@@ -37,10 +37,13 @@ fn bounds(tally: &mut Tally, entries: &[Entry]) {
     let mut events: Vec<(u32, Event)> = Vec::new();
     let mut reads = 0;
     for entry in entries.iter().filter(|entry| entry.may_have_happened()) {
-        if entry.f == "read" && entry.is_ok() {
-            events.push((entry.invoked, Event::ReadBegins(reads)));
-            events.push((entry.ended, Event::ReadEnded(reads, *entry)));
-            reads += 1;
+        if entry.f == "read" {
+            if entry.is_ok() {
+                events.push((entry.invoked, Event::ReadBegins(reads)));
+                events.push((entry.ended, Event::ReadEnded(reads, *entry)));
+                reads += 1;
+            }
+            continue;
         }
         let argument = tally.value(entry.argument);
         let amount = match added(entry.f, &argument) {
