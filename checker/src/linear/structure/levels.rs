@@ -48,6 +48,11 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// Who saw it.
+    fn seers(&self) -> impl Iterator<Item = u32> {
+        self.reads.iter().copied().chain(self.leaver)
+    }
+
     /// Whether who goes on from it gets there.
     pub(super) fn goes_to(&self, to: &Level) -> bool {
         self.answered == to.value
@@ -93,7 +98,7 @@ impl<'a> Levels<'a> {
             let number = number as u32;
             match classes[it.class as usize] {
                 CounterOp::Add(by, _) if by < 1 => return None,
-                CounterOp::Add(by, Some(answer)) => {
+                CounterOp::Add(by, Some(answer)) if !it.is_open() => {
                     let (by, answer) = (i128::from(by), i128::from(answer));
                     levels.entry(answer).or_default();
                     let before = levels.entry(answer - by).or_default();
@@ -102,7 +107,7 @@ impl<'a> Levels<'a> {
                     }
                     before.answered = answer;
                 }
-                CounterOp::Add(by, None) => {
+                CounterOp::Add(by, _) => {
                     let by = i128::from(by);
                     adds.push((number, by));
                     let amount = amounts.entry(by).or_default();
@@ -143,15 +148,13 @@ impl<'a> Levels<'a> {
         let gaps = self.gaps;
         let mut upto = NO_GAP;
         for level in self.seen.iter_mut().rev() {
-            let seers = level.reads.iter().chain(&level.leaver);
-            let last = seers.map(|&it| gaps.last[it as usize]).min();
+            let last = level.seers().map(|it| gaps.last[it as usize]).min();
             upto = upto.min(last.unwrap_or(NO_GAP));
             level.upto = upto;
         }
         let mut from = 0;
         for level in &mut self.seen {
-            let seers = level.reads.iter().chain(&level.leaver);
-            let first = seers.map(|&it| gaps.first[it as usize]).max();
+            let first = level.seers().map(|it| gaps.first[it as usize]).max();
             from = from.max(first.unwrap_or(0));
             level.from = from;
         }
@@ -227,14 +230,12 @@ impl<'a> Levels<'a> {
         })
     }
 
-    /// Who saw a level, or the nearest one that somebody saw.
+    /// Who says that a level cannot be reached: who saw it or one below it, and who bounds it from above.
     pub(super) fn seers(&self, level: usize) -> Vec<u32> {
-        let seers = |level: &Level| level.reads.iter().chain(&level.leaver).copied().collect();
-        let (below, above) = self.seen.split_at(level);
-        let mut nearest = above.iter().chain(below.iter().rev()).map(seers);
-        nearest
-            .find(|it: &Vec<u32>| !it.is_empty())
-            .unwrap_or_default()
+        let (upto, beyond) = (&self.seen[..=level], &self.seen[level..]);
+        let first = beyond.iter().flat_map(Level::seers);
+        let first = first.min_by_key(|&it| self.last(it));
+        upto.iter().flat_map(Level::seers).chain(first).collect()
     }
 
     /// The level that cannot be reached, or be left in time; none: all can, for all that is known.

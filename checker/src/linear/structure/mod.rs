@@ -27,7 +27,8 @@ use crate::model::register::NEVER;
 
 /// A specification whose objects can be decided by their structure.
 pub(crate) trait Structured: Specification {
-    /// Decides the operations of an object, which are sorted by invocation, if its structure does.
+    /// Decides the operations of an object, which are sorted by invocation, if its structure does. One that is
+    /// open may have an answer, which it got if it happened; none that is open only observes.
     fn decide(&self, operations: &[Timed], classes: &[Self::Op], meter: &mut Meter<'_>) -> Outcome;
 
     /// Whether the order keeps to time, and the object allows it; never when the time ended. Only such orders

@@ -170,6 +170,9 @@ impl<'a> Members<'a> {
         }
         let mut reads: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         for (number, operation) in operations.iter().enumerate() {
+            if operation.is_open() {
+                continue;
+            }
             let number = number as u32;
             match &classes[operation.class as usize] {
                 SetOp::Add(member, Some(false)) | SetOp::Contains(member, true) => {
@@ -232,7 +235,7 @@ impl<'a> Members<'a> {
             self.known.len() as u32 - 1
         });
         let member = &mut self.known[at as usize];
-        if changed == Some(true) {
+        if changed == Some(true) && !operation.is_open() {
             if member.changer != NOBODY {
                 let operations = vec![member.changer, number];
                 let text = self.text(added);
@@ -459,7 +462,9 @@ impl<'a> Members<'a> {
                 | SetOp::Remove(member, _) => (member, true),
             };
             let Some(&at) = self.places.get(member) else {
-                placed.push((first, 0, 0, number));
+                if !operation.is_open() {
+                    placed.push((first, 0, 0, number));
+                }
                 continue;
             };
             let member = &self.known[at as usize];

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::objects::{
@@ -17,14 +17,14 @@ use crate::history::{History, Op, Type};
 use crate::linear::budget::Meter;
 use crate::linear::frontier::Told;
 use crate::linear::object::{self, Object};
-use crate::linear::space::{Numbered, Timed};
+use crate::linear::space::{Numbered, Space, Timed};
 use crate::linear::structure::{Outcome, Structured};
 use crate::linear::{certificate, frontier, search, shrink};
 use crate::model::aggregate::{CounterOp, SetOp};
 use crate::model::multi_register::MultiRegister;
-use crate::model::register::Register;
+use crate::model::register::{NEVER, Register};
 use crate::model::sequence::{Discipline, Log, LogOp, Queue, QueueOp, Taken};
-use crate::model::{Specification, aggregate, kv, lock};
+use crate::model::{Effect, Specification, aggregate, kv, lock};
 
 /// The engines against the twin on objects of one model, and what `also` looks at; how many were illegal.
 fn engines_agree<M: Specification>(
@@ -74,6 +74,44 @@ fn engines_agree<M: Specification>(
     illegal
 }
 
+/// The structure against the twin when some operations that were answered may or may not have happened, as it is
+/// asked while a part that is illegal is made small.
+fn weakened_agrees<M: Structured>(
+    model: &M,
+    object: &Object<M::Op>,
+    history: &History,
+    rng: &mut StdRng,
+) {
+    let (purse, classes) = (purse(), &object.classes);
+    let mut space = Numbered::new(model, classes.as_slice());
+    let mut timed = object.operations.clone();
+    timed.retain_mut(|it| {
+        if rng.random_bool(0.3) {
+            it.ret = NEVER;
+        }
+        !it.is_open() || space.effect(it.class) != Effect::Observes
+    });
+    let claims = match model.decide(&timed, classes, &mut Meter::new(&purse, u64::MAX)) {
+        Outcome::Valid(_) => true,
+        Outcome::Invalid(_) | Outcome::Illegal(_) => false,
+        Outcome::Undecided => return,
+    };
+    let legal = linearizable(&mut space, &timed);
+    assert_eq!(claims, legal, "{timed:?} of {}", told(history));
+}
+
+/// What an illegal history shrinks to with the help of its structure is illegal, whatever else happened.
+fn shrinks<M: Structured>(model: &M, object: &Object<M::Op>, involved: &[u32], history: &History) {
+    let decide = |timed: &[Timed], classes: &[M::Op], meter: &mut Meter<'_>| {
+        model.decide(timed, classes, meter)
+    };
+    let (purse, timed) = (purse(), &object.operations);
+    let mut space = Numbered::new(model, object.classes.as_slice()).decided_by(&decide);
+    let core = shrink::shrink(&mut space, timed, involved, &purse);
+    let helped = the_rest_could_help(&mut space, timed, &core);
+    assert!(!helped, "{core:?} says too much about {}", told(history));
+}
+
 fn told(history: &History) -> String {
     format!("{:#?}", history.ops().collect::<Vec<_>>())
 }
@@ -86,7 +124,9 @@ fn structure_agrees<M: Structured>(
     always: impl Fn(&[M::Op]) -> bool,
 ) -> [usize; 4] {
     let (purse, mut found, mut contradicted, mut undecided) = (purse(), 0, 0, 0);
+    let mut rng = StdRng::seed_from_u64(seed() + 1);
     let illegal = engines_agree(model, draw, |object, legal, history| {
+        weakened_agrees(model, object, history, &mut rng);
         let (timed, classes) = (&object.operations, &object.classes);
         let meter = || Meter::new(&purse, u64::MAX);
         let decided = model.decide(timed, classes, &mut meter());
@@ -136,10 +176,14 @@ fn structure_agrees<M: Structured>(
             }
             Outcome::Illegal(involved) => {
                 assert!(!legal && !involved.is_empty(), "{}", told(history));
+                shrinks(model, object, &involved, history);
                 contradicted += 1;
             }
             Outcome::Undecided => {
                 assert!(!always, "left undecided: {}", told(history));
+                if let Ok(Told::Stuck(at)) = frontier::check(&mut space, timed, &mut meter()) {
+                    shrinks(model, object, &[at], history);
+                }
                 undecided += 1;
             }
         }
