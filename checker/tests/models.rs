@@ -282,6 +282,71 @@ fn the_order_that_revisions_tell_is_taken_where_it_is_one_and_never_changes_a_ve
 }
 
 #[test]
+fn who_goes_on_from_a_sum_of_a_counter_leaves_others_no_room_unless_something_is_taken_away() {
+    let both = |one: &str, other: &str| {
+        let [(one, told), (other, other_told)] =
+            [one, other].map(|it| it.split_once(" → ").expect("it was answered"));
+        let invoked = format!("0 :invoke :{one}\n1 :invoke :{other}\n");
+        let [one, other] = [one, other].map(|it| it.split(' ').next().unwrap_or(it));
+        invoked + &format!("0 :ok :{one} {told}\n1 :ok :{other} {other_told}\n")
+    };
+    let (two, four) = ("add-and-get 2 → 2", "add-and-get 2 → 4");
+    let others = "2 :invoke :add 1\n3 :invoke :add 3\n4 :invoke :add 2\n";
+    for (one, other, why) in [
+        (two, two, "one went from 0 to 2, the other went from 0 to 2"),
+        (
+            four,
+            "add-and-get 1 → 4",
+            "one went from 2 to 4, the other went from 3 to 4",
+        ),
+        (
+            four,
+            "add-and-get 3 → 6",
+            "one went from 2 to 4, the other went from 3 to 6",
+        ),
+        (
+            four,
+            "read nil → 3",
+            "one went from 2 to 4, the other saw 3",
+        ),
+        (
+            four,
+            "add-and-get 0 → 3",
+            "one went from 2 to 4, the other saw 3",
+        ),
+    ] {
+        let report = explained(
+            &told(&(others.to_owned() + &both(one, other))),
+            Model::Counter,
+        );
+        assert_eq!(report.verdict, Verdict::Invalid, "{one}, {other}");
+        assert_eq!(report.counterexample.len(), 4, "{:?}", report.explanation);
+        let why = format!("Why: {why}, and nothing was taken away.");
+        assert!(
+            report.explanation.contains(&why),
+            "{:?}",
+            report.explanation
+        );
+    }
+    for (before, one, other) in [
+        ("", two, "add-and-get 0 → 2"),
+        ("", two, four),
+        ("2 :invoke :dec 2\n", two, two),
+        (
+            "2 :invoke :add 1\n2 :ok :add 1\n",
+            "add-and-get 2 → 3",
+            "read nil → 1",
+        ),
+    ] {
+        let report = explained(
+            &told(&(before.to_owned() + &both(one, other))),
+            Model::Counter,
+        );
+        assert_eq!(report.verdict, Verdict::Valid, "{before}{one}, {other}");
+    }
+}
+
+#[test]
 fn a_budget_that_ends_before_the_search_begins_is_named() {
     let recipe = Recipe {
         operations: 3000,

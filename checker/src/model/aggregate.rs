@@ -155,6 +155,24 @@ pub(crate) enum CounterOp {
     Read(i64),
 }
 
+impl CounterOp {
+    /// How much it adds.
+    pub(crate) fn by(&self) -> i128 {
+        match *self {
+            CounterOp::Add(by, _) => by.into(),
+            CounterOp::Read(_) => 0,
+        }
+    }
+
+    /// The sum that it was told.
+    pub(crate) fn answer(&self) -> Option<i128> {
+        match *self {
+            CounterOp::Add(_, answer) => answer.map(i128::from),
+            CounterOp::Read(seen) => Some(seen.into()),
+        }
+    }
+}
+
 impl Specification for Counter {
     /// Wider than an amount: how far it goes on the way is nobody's business but who reads it.
     type State = i128;
@@ -185,12 +203,8 @@ impl Specification for Counter {
     }
 
     fn step(&self, state: &i128, op: &CounterOp) -> Option<i128> {
-        let (by, answer) = match *op {
-            CounterOp::Read(seen) => (0, Some(seen)),
-            CounterOp::Add(by, answer) => (by, answer),
-        };
-        let next = state.checked_add(by.into())?;
-        let fits = answer.is_none_or(|answer| i128::from(answer) == next);
+        let next = state.checked_add(op.by())?;
+        let fits = op.answer().is_none_or(|answer| answer == next);
         fits.then_some(next)
     }
 

@@ -206,7 +206,7 @@ impl Climb<'_> {
         }
         if let Some(leaver) = from.leaver {
             let at = begin.max(all.first(leaver));
-            if at <= to.upto && at <= all.last(leaver) && from.goes_to(to) {
+            if at <= to.upto && at <= all.last(leaver) {
                 let come = Come {
                     before,
                     added: SmallVec::from_slice(&[leaver]),

@@ -2,13 +2,14 @@
 //!
 //! What is added before an answer is at least all that was surely added (its `add` had returned), but for
 //! what may have been taken away, and at most all that may have been added. An answer beyond these
-//! bounds is illegal by itself. Where nothing is ever taken away, neither can an answer be less than what
-//! another one that was over before was, and what was surely added in between. Where all `add`s are of one
-//! amount there is no other contradiction: put off as long as can be, an `add` takes effect at its return,
-//! or earlier because an answer demands it. When that makes a later answer too low, look at the last
-//! demand that took one which returns only after that answer begins: all that would return before had been
-//! taken by then, so all that was added since had also begun since. And an answer that demands more
-//! than has begun is out of bounds.
+//! bounds is illegal by itself. Where nothing is ever taken away, who went on from one sum to another leaves
+//! no room in between, neither for who saw a sum there nor for who came from one or got to one. Nor can an
+//! answer be less than what another one that was over before was, and what was surely added in between.
+//! Where all `add`s are of one amount there is no other contradiction: put off as long as can be, an `add`
+//! takes effect at its return, or earlier because an answer demands it. When that makes a later answer too
+//! low, look at the last demand that took one which returns only after that answer begins: all that would
+//! return before had been taken by then, so all that was added since had also begun since. And an answer
+//! that demands more than has begun is out of bounds.
 //!
 //! Within these [`levels`](super::levels) are a proof that there is no order, [`climb`] finds one, or it takes a
 //! search.
@@ -26,8 +27,13 @@ impl Structured for Counter {
         classes: &[CounterOp],
         meter: &mut Meter<'_>,
     ) -> Outcome {
-        let contradiction = out_of_bounds(self.initial, operations, classes)
-            .or_else(|| too_low(operations, classes, meter));
+        let adds_only = |it: &Timed| classes[it.class as usize].by() >= 0;
+        let adds_only = operations.iter().all(adds_only);
+        let mut contradiction = out_of_bounds(self.initial, operations, classes);
+        if contradiction.is_none() && adds_only {
+            contradiction =
+                without_room(operations, classes).or_else(|| too_low(operations, classes, meter));
+        }
         if let Some(contradiction) = contradiction {
             return Outcome::Invalid(contradiction);
         }
@@ -60,15 +66,18 @@ impl Structured for Counter {
     ) -> bool {
         let mut sum = i128::from(self.initial);
         let mut step = |number: u32| {
-            let (by, answer) = match classes[operations[number as usize].class as usize] {
-                CounterOp::Add(by, answer) => (by, answer),
-                CounterOp::Read(answer) => (0, Some(answer)),
-            };
-            sum += i128::from(by);
-            answer.is_none_or(|it| i128::from(it) == sum)
+            let op = &classes[operations[number as usize].class as usize];
+            sum += op.by();
+            op.answer().is_none_or(|it| it == sum)
         };
         keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
+}
+
+/// The sum that an operation was told, which surely happened.
+fn told(it: &Timed, classes: &[CounterOp]) -> Option<i128> {
+    let sum = classes[it.class as usize].answer();
+    sum.filter(|_| !it.is_open())
 }
 
 /// Looks for an answer that is out of bounds.
@@ -77,10 +86,7 @@ fn out_of_bounds(
     operations: &[Timed],
     classes: &[CounterOp],
 ) -> Option<Contradiction> {
-    let by = |it: &Timed| match classes[it.class as usize] {
-        CounterOp::Add(by, _) => i128::from(by),
-        CounterOp::Read(_) => 0,
-    };
+    let by = |it: &Timed| classes[it.class as usize].by();
     let mut returned: Vec<&Timed> = operations.iter().filter(|it| !it.is_open()).collect();
     returned.sort_unstable_by_key(|it| it.ret);
     // What was added by operations that began, or ended, before each in order.
@@ -97,14 +103,9 @@ fn out_of_bounds(
     let [ended_up, ended_down] =
         [1, -1].map(|sign| sums(&mut returned.iter().map(|it| by(it)), sign));
     for (number, it) in operations.iter().enumerate() {
-        let (CounterOp::Read(answer) | CounterOp::Add(_, Some(answer))) =
-            classes[it.class as usize]
-        else {
+        let Some(answer) = told(it, classes) else {
             continue;
         };
-        if it.is_open() {
-            continue;
-        }
         let began = operations.partition_point(|other| other.invoke < it.ret);
         let ended = returned.partition_point(|other| other.ret < it.invoke);
         let initial = i128::from(initial);
@@ -113,9 +114,9 @@ fn out_of_bounds(
         let most = initial + began_up[began] + (ended_down[ended] + own.min(0));
         // What must be shown beside: all that may have led there, and the fewest of those that surely led
         // away from there.
-        let (why, sign) = if i128::from(answer) > most {
+        let (why, sign) = if answer > most {
             (format!("by then at most {most} can have been reached"), -1)
-        } else if i128::from(answer) < least {
+        } else if answer < least {
             (format!("by then at least {least} had been reached"), 1)
         } else {
             continue;
@@ -132,7 +133,7 @@ fn out_of_bounds(
         let mut reached = initial + led.sum::<i128>();
         involved.push(number as u32);
         for other in surely {
-            if (reached - i128::from(answer)) * sign > 0 {
+            if (reached - answer) * sign > 0 {
                 break;
             }
             reached += by(&operations[other as usize]);
@@ -147,26 +148,50 @@ fn out_of_bounds(
     None
 }
 
+/// Looks for two answers that leave each other no room, where nothing is taken away.
+fn without_room(operations: &[Timed], classes: &[CounterOp]) -> Option<Contradiction> {
+    // From which sum to which one each went.
+    let went = |number: u32| {
+        let it = &operations[number as usize];
+        told(it, classes).map(|sum| (sum - classes[it.class as usize].by(), sum))
+    };
+    let mut seers: Vec<u32> = (0..operations.len() as u32).collect();
+    seers.retain(|&it| went(it).is_some());
+    seers.sort_unstable_by_key(|&it| (went(it), it));
+    // When each begins where the one before it has got to, or above, none is in the way of another.
+    seers.windows(2).find_map(|pair| {
+        let [(from, to), (next, upto)] = [went(pair[0])?, went(pair[1])?];
+        let words = |from, to| {
+            if from == to {
+                format!("saw {to}")
+            } else {
+                format!("went from {from} to {to}")
+            }
+        };
+        (next < to).then(|| Contradiction {
+            operations: pair.to_vec(),
+            why: Some(format!(
+                "one {}, the other {}, and nothing was taken away",
+                words(from, to),
+                words(next, upto)
+            )),
+            ..Contradiction::default()
+        })
+    })
+}
+
 /// The clock is looked at once in so many operations.
 const LOOK_EVERY: usize = 1 << 13;
 
-/// Looks for an answer that is less than an earlier one and what was surely added since.
+/// Looks for an answer that is less than an earlier one and what was surely added since, where nothing is taken
+/// away.
 fn too_low(
     operations: &[Timed],
     classes: &[CounterOp],
     meter: &mut Meter<'_>,
 ) -> Option<Contradiction> {
-    let by = |it: &Timed| match classes[it.class as usize] {
-        CounterOp::Add(by, _) => i128::from(by),
-        CounterOp::Read(_) => 0,
-    };
-    let answer = |it: &Timed| match classes[it.class as usize] {
-        CounterOp::Add(_, answer) => answer.map(i128::from),
-        CounterOp::Read(seen) => Some(i128::from(seen)),
-    };
-    if operations.iter().any(|it| by(it) < 0) {
-        return None;
-    }
+    let by = |it: &Timed| classes[it.class as usize].by();
+    let answer = |it: &Timed| told(it, classes);
     let mut returned: Vec<u32> = (0..operations.len() as u32).collect();
     returned.retain(|&it| !operations[it as usize].is_open());
     returned.sort_unstable_by_key(|&it| operations[it as usize].ret);
@@ -188,9 +213,7 @@ fn too_low(
             }
             ended += 1;
         }
-        let seen = answer(it)
-            .filter(|_| !it.is_open())
-            .map(|seen| seen - by(it));
+        let seen = answer(it).map(|seen| seen - by(it));
         let Some(seen) = seen.filter(|&seen| since.most() > Some(seen)) else {
             continue;
         };

@@ -39,9 +39,8 @@ pub(super) struct Level {
     pub(super) value: i128,
     /// Who answered it without adding, by invocation.
     pub(super) reads: Vec<u32>,
-    /// Who went on from it, and answered the next one, and what that was.
+    /// Who went on from it, and answered the next one.
     pub(super) leaver: Option<u32>,
-    answered: i128,
     /// Not left before the first of these gaps, and reached in the second at the latest.
     pub(super) from: u32,
     pub(super) upto: u32,
@@ -51,11 +50,6 @@ impl Level {
     /// Who saw it.
     fn seers(&self) -> impl Iterator<Item = u32> {
         self.reads.iter().copied().chain(self.leaver)
-    }
-
-    /// Whether who goes on from it gets there.
-    pub(super) fn goes_to(&self, to: &Level) -> bool {
-        self.answered == to.value
     }
 }
 
@@ -83,7 +77,8 @@ pub(super) struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    /// None where something was taken away, or two went on from the same value.
+    /// Of answers that are not out of bounds, and leave each other room. None where it is not only more than zero
+    /// that is added.
     pub(super) fn new(
         initial: i64,
         operations: &[Timed],
@@ -101,11 +96,7 @@ impl<'a> Levels<'a> {
                 CounterOp::Add(by, Some(answer)) if !it.is_open() => {
                     let (by, answer) = (i128::from(by), i128::from(answer));
                     levels.entry(answer).or_default();
-                    let before = levels.entry(answer - by).or_default();
-                    if before.leaver.replace(number).is_some() {
-                        return None;
-                    }
-                    before.answered = answer;
+                    levels.entry(answer - by).or_default().leaver = Some(number);
                 }
                 CounterOp::Add(by, _) => {
                     let by = i128::from(by);
@@ -139,7 +130,7 @@ impl<'a> Levels<'a> {
             known,
         };
         it.bound();
-        (i128::from(initial) == it.seen[0].value).then_some(it)
+        Some(it)
     }
 
     /// When each level is reached at the latest, as are all before it, and left at the earliest, as are
@@ -295,7 +286,7 @@ impl<'a> Levels<'a> {
             return true;
         }
         if let Some(leaver) = from.leaver {
-            if self.first(leaver) <= to.upto && self.last(leaver) >= from.from && from.goes_to(to) {
+            if self.first(leaver) <= to.upto && self.last(leaver) >= from.from {
                 next.insert((left, used));
             }
             return true;

@@ -277,7 +277,7 @@ pub(super) fn counter_of_amounts(rng: &mut StdRng, unknown: f64) -> History {
 /// A small counter that goes up and down, and then one answer changed a little.
 pub(super) fn counter_up_and_down(rng: &mut StdRng, unknown: f64) -> History {
     let mut sum = 0;
-    let least = [-3, 0][rng.random_range(0..2)];
+    let least = [-3, 0, 1][rng.random_range(0..3)];
     let invoke = |rng: &mut StdRng, _| match rng.random_range(0..3) {
         0 => ("read", Value::Null),
         1 => ("add", json!(rng.random_range(least..4))),
@@ -309,12 +309,15 @@ pub(super) fn counter_of_ones(rng: &mut StdRng, unknown: f64) -> History {
     ops.into_iter().collect()
 }
 
-/// A counter to which ones are added, by clients that are not told the sum.
+/// A counter to which ones are added; some clients are told the sum.
 pub(super) fn ones(rng: &mut StdRng, clients: u32, operations: usize, unknown: f64) -> Vec<Op> {
     let mut sum = 0;
-    let invoke = |rng: &mut StdRng, _| (["inc", "read"][rng.random_range(0..2)], Value::Null);
+    let invoke = |rng: &mut StdRng, _| {
+        let f = ["inc", "read", "add-and-get"][rng.random_range(0..3)];
+        (f, Value::Null)
+    };
     let effect = |_: &mut StdRng, op: &Op, _| {
-        sum += i32::from(op.f == "inc");
+        sum += i32::from(op.f != "read");
         Some(Value::from(sum))
     };
     record_many(rng, clients, operations, unknown, invoke, effect)
