@@ -312,11 +312,9 @@ pub(super) fn free_gaps<'a>(
         }
         let mut throughout = Vec::new();
         while gap <= last {
-            let there = elements.iter().rev().filter(|it| {
-                let (start, end) = it.core(gaps);
-                start < gap && gap < end
-            });
-            let longest = there
+            // One of them is still there, for the gap is not free.
+            let before = elements.iter().rev().filter(|it| it.core(gaps).0 < gap);
+            let longest = before
                 .max_by_key(|it| it.core(gaps).1)
                 .expect("the gap is not free");
             throughout.push(*longest);

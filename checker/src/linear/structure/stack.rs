@@ -97,24 +97,20 @@ fn nest(
         if from >= range.end {
             continue;
         }
-        // As far as they hang together.
-        let (start, mut end) = (cores[from].start, cores[from].end);
-        let mut upto = from + 1;
+        // As far as they hang together; of those before them none is left.
+        let (mut upto, mut last) = (from + 1, from);
         loop {
-            let reached = range
-                .end
-                .min(cores.partition_point(|core| core.start < end));
-            if reached <= upto {
+            let end = cores[last].end;
+            let reached = cores.partition_point(|core| core.start < end);
+            if reached.min(range.end) <= upto {
                 break;
             }
-            let further = ends.last(upto..reached).map_or(0, |it| cores[it].end);
-            (end, upto) = (end.max(further), reached);
+            upto = reached.min(range.end);
+            last = ends.last(upto).expect("there is one left");
         }
-        if upto < range.end {
-            work.push(upto..range.end);
-        }
+        let (start, end) = (cores[from].start, cores[last].end);
+        work.push(upto..range.end);
         work.push(from..upto);
-        let last = ends.last(from..upto).expect("there is one left");
         let all = (from..upto).filter(|&it| ends.has(it));
         let fits = |&it: &usize| cores[it].put_from <= start && cores[it].take_upto >= end;
         let bottom = [from, last].into_iter().chain(all.clone()).find(fits);
@@ -142,7 +138,7 @@ fn nest(
     Ok(nested)
 }
 
-/// Of a range of cores, the one that ends last: a tournament.
+/// Of the first cores, the one that ends last: a tournament.
 struct Ends {
     half: usize,
     /// The core that ends last below each node; ends first, for the comparison.
@@ -151,7 +147,7 @@ struct Ends {
 
 impl Ends {
     fn new(cores: &[Core]) -> Self {
-        let half = cores.len().next_power_of_two();
+        let half = (cores.len() + 1).next_power_of_two();
         let mut tree = vec![None; half * 2];
         for (number, core) in cores.iter().enumerate() {
             tree[half + number] = Some((core.end, number));
@@ -175,19 +171,14 @@ impl Ends {
         }
     }
 
-    fn last(&self, range: std::ops::Range<usize>) -> Option<usize> {
-        let (mut low, mut high) = (range.start + self.half, range.end + self.half);
-        let mut best = None;
-        while low < high {
-            if low % 2 == 1 {
-                best = best.max(self.tree[low]);
-                low += 1;
+    fn last(&self, upto: usize) -> Option<usize> {
+        let (mut node, mut best) = (self.half + upto, None);
+        while node > 1 {
+            // Below its left neighbour are those before it.
+            if node % 2 == 1 {
+                best = best.max(self.tree[node - 1]);
             }
-            if high % 2 == 1 {
-                high -= 1;
-                best = best.max(self.tree[high]);
-            }
-            (low, high) = (low / 2, high / 2);
+            node /= 2;
         }
         best.map(|(_, number)| number)
     }
