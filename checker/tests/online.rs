@@ -243,6 +243,35 @@ fn what_was_put_off_is_judged_when_it_is_asked_for() {
 }
 
 #[test]
+fn a_doubt_ends_when_the_next_answers_can_be_judged_and_what_was_kept_for_it_is_let_go() {
+    const ADDS: u32 = 18;
+    let mut online = Online::new(&options(Model::Counter)).unwrap();
+    let by = |process: u32| 1_i64 << process;
+    for process in 0..ADDS {
+        online.push(&Op::new(process, Type::Invoke, "add-and-get", by(process)));
+    }
+    // Which of them make up what is seen takes too long to find out, until they answer.
+    let (seen, unseen): (Vec<u32>, Vec<u32>) = (0..ADDS).partition(|it| it % 3 == 1);
+    let read = |online: &mut Online, sum| {
+        online.push(&Op::new(ADDS, Type::Invoke, "read", ()));
+        online.push(&Op::new(ADDS, Type::Ok, "read", sum))
+    };
+    let made: i64 = seen.iter().copied().map(by).sum();
+    assert_eq!(read(&mut online, made), None);
+    assert_eq!(online.unfollowed().len(), 1);
+    assert_eq!(online.held(), ADDS as usize + 1);
+    let mut sum = 0;
+    for process in seen.into_iter().chain(unseen) {
+        sum += by(process);
+        let told = Op::new(process, Type::Ok, "add-and-get", sum);
+        assert_eq!(online.push(&told), None);
+    }
+    assert_eq!(online.unfollowed(), []);
+    assert_eq!(online.held(), 0);
+    assert!(read(&mut online, sum - 1).is_some());
+}
+
+#[test]
 fn a_key_that_cannot_be_followed_is_named_and_is_no_violation() {
     let mut online = Online::new(&options(Model::Register)).unwrap();
     // One client hangs, and others go on.
