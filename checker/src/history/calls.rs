@@ -114,7 +114,8 @@ impl Last {
         }
         let at = process as usize;
         if at >= self.low.len() {
-            self.low.resize((at + 1).next_power_of_two(), Self::NONE);
+            self.low
+                .resize((at + 1).next_power_of_two().max(64), Self::NONE);
         }
         &mut self.low[at]
     }

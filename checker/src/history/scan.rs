@@ -132,6 +132,23 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// A list of two small integers or nulls.
+    pub(super) fn small_pair(&mut self) -> Option<[ValueId; 2]> {
+        self.expect(b'[')?;
+        let first = self.small()?;
+        self.expect(b',')?;
+        let second = self.small()?;
+        self.expect(b']')?;
+        Some([first, second])
+    }
+
+    fn small(&mut self) -> Option<ValueId> {
+        match self.peek()? {
+            b'n' => self.literal(b"null").map(|()| ValueId::NULL),
+            _ => self.integer().and_then(ValueId::of_small),
+        }
+    }
+
     /// The steps of a transaction: a list that is not looked for among the values.
     #[inline]
     pub(super) fn steps(&mut self, values: &mut Values) -> Option<ValueId> {

@@ -12,6 +12,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use serde_json::Value;
 
+use super::scan::Scanner;
+
 /// A value of a history, four bytes wide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(u32);
@@ -160,8 +162,15 @@ impl Values {
 
     /// The elements of a list of two.
     pub(crate) fn pair(&self, id: ValueId) -> Option<[Value; 2]> {
-        let text = self.text(id).filter(|text| text.starts_with('['))?;
-        serde_json::from_str(text).ok()
+        let text = self
+            .json_bytes(id)
+            .filter(|text| text.first() == Some(&b'['))?;
+        serde_json::from_slice(text).ok()
+    }
+
+    /// The same, without a detour over the parser, when they are small integers or null.
+    pub(crate) fn small_pair(&self, id: ValueId) -> Option<[ValueId; 2]> {
+        Scanner::new(self.json_bytes(id)?).small_pair()
     }
 
     /// The value with this bare number; null for numbers that are no value's.
@@ -174,14 +183,6 @@ impl Values {
     /// How many values are kept: ids from here on are free.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// The canonical text of a value that is kept, none for small integers.
-    pub(crate) fn text(&self, id: ValueId) -> Option<&str> {
-        if id.small_integer().is_some() {
-            return None;
-        }
-        std::str::from_utf8(slice(&self.text, &self.ends, id.0)).ok()
     }
 
     /// Bytes held.

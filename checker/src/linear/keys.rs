@@ -171,17 +171,27 @@ impl<T: Copy> Desk<T> {
     ) -> Result<Part<T>, String> {
         self.numbers.clear();
         self.items.clear();
+        self.items.reserve(calls.len());
         self.key_of.clear();
-        let mut keys = Vec::new();
+        self.key_of.reserve(calls.len());
+        let mut keys: Vec<ValueId> = Vec::new();
+        let mut number = 0;
         for call in calls {
             let Some(item) = take(*call)? else { continue };
             let key = key_of(call);
-            let number = *self.numbers.entry(key).or_insert_with(|| {
-                keys.push(key);
-                keys.len() as u32 - 1
-            });
+            if keys.get(number as usize) != Some(&key) {
+                number = *self.numbers.entry(key).or_insert_with(|| {
+                    keys.push(key);
+                    keys.len() as u32 - 1
+                });
+            }
             self.key_of.push(number);
             self.items.push(item);
+        }
+        if let [only] = keys[..] {
+            let items = std::mem::take(&mut self.items);
+            let keys = vec![(only, items.len() as u32)];
+            return Ok(Part { keys, items });
         }
         let (items, starts) = by_number(&self.items, &self.key_of, keys.len());
         let keys = keys.into_iter().zip(starts.into_iter().skip(1)).collect();
@@ -198,9 +208,6 @@ fn by_number<T: Copy>(items: &[T], numbers: &[u32], count: usize) -> (Vec<T>, Ve
     }
     for number in 0..count {
         starts[number + 1] += starts[number];
-    }
-    if count <= 1 {
-        return (items.to_vec(), starts);
     }
     let mut next = starts.clone();
     let mut order = vec![0u32; items.len()];

@@ -74,8 +74,10 @@ pub(crate) struct RegisterSpace {
 impl RegisterSpace {
     /// Numbers the operations' classes.
     pub(crate) fn new(operations: &[Operation], initial: u32) -> (Self, Vec<Timed>) {
-        let mut numbers: HashMap<Action, u32, foldhash::fast::FixedState> = HashMap::default();
-        let mut actions = Vec::new();
+        const FEW: usize = 28;
+        let mut numbers: HashMap<Action, u32, FixedState> =
+            HashMap::with_capacity_and_hasher(FEW, FixedState::default());
+        let mut actions = Vec::with_capacity(FEW);
         let timed = operations.iter().map(|operation| {
             let class = *numbers.entry(operation.action).or_insert_with(|| {
                 actions.push(operation.action);

@@ -29,12 +29,10 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Lays out operations that are sorted by invocation.
     pub(crate) fn new(operations: &[Timed]) -> Self {
-        let mut returns: Vec<u64> = operations
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| !it.is_open())
-            .map(|(number, it)| u64::from(it.ret) << 32 | number as u64)
-            .collect();
+        let mut returns: Vec<u64> = Vec::with_capacity(operations.len());
+        let numbered = operations.iter().zip(0u64..);
+        let returning = numbered.filter(|(it, _)| !it.is_open());
+        returns.extend(returning.map(|(it, number)| u64::from(it.ret) << 32 | number));
         returns.sort_unstable();
         let mut events = Vec::with_capacity(operations.len() + returns.len());
         let mut slots = vec![0u16; operations.len()];

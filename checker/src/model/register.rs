@@ -154,11 +154,25 @@ impl<'a> Decoder<'a> {
     pub(crate) fn decode(&self, call: Call) -> Result<Option<Operation>, String> {
         let (tags, values) = (self.history.tag_column(), self.history.value_column());
         let outcome = call.outcome(self.history);
+        let function = self.functions[usize::from(tags[call.invoke as usize] >> 2)];
+        if outcome == Outcome::Ok && matches!(function, Function::Read | Function::Write) {
+            // What most calls are, and which of the two cannot be foreseen: told apart without a jump.
+            let read = matches!(function, Function::Read);
+            let row = if read { call.complete } else { call.invoke };
+            let value = values[row as usize].raw();
+            let action = if read {
+                Action::Read(value)
+            } else {
+                Action::Write(value)
+            };
+            return Ok(Some(Operation {
+                invoke: call.invoke,
+                ret: call.complete,
+                action,
+            }));
+        }
         let argument = values[call.invoke as usize];
-        let action = match self.functions[usize::from(tags[call.invoke as usize] >> 2)] {
-            Function::Read if outcome == Outcome::Ok => {
-                Action::Read(values[call.complete as usize].raw())
-            }
+        let action = match function {
             Function::Read => return Ok(None),
             Function::Write if outcome == Outcome::Fail => return Ok(None),
             Function::Write => Action::Write(argument.raw()),
@@ -200,9 +214,8 @@ impl<'a> Decoder<'a> {
 
     fn pair(&self, id: ValueId) -> Option<(u32, u32)> {
         let values = self.history.values();
-        let text = values.text(id)?;
-        if let Some((first, second)) = integer_pair(text) {
-            return Some((first, second));
+        if let Some([first, second]) = values.small_pair(id) {
+            return Some((first.raw(), second.raw()));
         }
         let [first, second] = values.pair(id)?;
         Some((self.id(&first), self.id(&second)))
@@ -219,14 +232,4 @@ impl<'a> Decoder<'a> {
         let next = (values.len() + foreign.len()) as u32;
         *foreign.entry(value.to_string()).or_insert(next)
     }
-}
-
-/// `[1,2]` without a detour over the parser.
-fn integer_pair(text: &str) -> Option<(u32, u32)> {
-    let (first, second) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
-    let id = |text: &str| match text {
-        "null" => Some(ValueId::NULL.raw()),
-        _ => ValueId::of_small(text.parse().ok()?).map(ValueId::raw),
-    };
-    Some((id(first)?, id(second)?))
 }

@@ -83,6 +83,9 @@ pub(crate) fn search_from(
     }
 }
 
+/// Room for what a search without trouble holds, so that nothing grows in it.
+const FEW: usize = 28;
+
 /// What is held is told once in so many events, and with every choice.
 const HOLD_EVERY: u32 = 256;
 
@@ -187,15 +190,15 @@ impl<'a, S: Space, const N: usize> Search<'a, S, N> {
             slot_operation: vec![0; timeline.width],
             invoked: vec![0; classes],
             used: vec![0; classes],
-            unknown_classes: Vec::new(),
+            unknown_classes: Vec::with_capacity(FEW),
             moves: Vec::with_capacity(operations.len()),
-            frames: Vec::new(),
-            candidates: Vec::new(),
-            entered: Vec::new(),
-            entered_used: Vec::new(),
-            table: HashTable::new(),
+            frames: Vec::with_capacity(FEW),
+            candidates: Vec::with_capacity(FEW),
+            entered: Vec::with_capacity(FEW),
+            entered_used: Vec::with_capacity(FEW),
+            table: HashTable::with_capacity(FEW),
             hasher: FixedState::default(),
-            open_classes: Vec::new(),
+            open_classes: Vec::with_capacity(FEW),
             first: vec![0; classes],
             hides: 0,
             unhidden: false,

@@ -111,6 +111,10 @@ struct Zones<'a> {
     initial: usize,
     slots: Slots,
     clusters: Vec<Cluster>,
+    /// The writes, by number: each begins a block.
+    roots: Vec<u32>,
+    /// How many `cas` happened.
+    replaced: usize,
 }
 
 impl<'a> Zones<'a> {
@@ -122,7 +126,7 @@ impl<'a> Zones<'a> {
         let (slots, total) = Slots::new(operations, initial);
         let bytes = total * size_of::<Cluster>()
             + slots.memory_bytes()
-            + operations.len() / 2 * size_of::<Zone>();
+            + operations.len() / 2 * (size_of::<Zone>() + size_of::<u32>());
         meter.hold(bytes as u64).map_err(Outcome::Spent)?;
         let blank = Cluster {
             writer: NONE,
@@ -137,6 +141,8 @@ impl<'a> Zones<'a> {
             initial: slots.of(initial),
             slots,
             clusters: vec![blank; total],
+            roots: Vec::with_capacity(operations.len() / 2 + 1),
+            replaced: 0,
         };
         zones.clusters[zones.initial].writer = INITIAL;
         zones.gather(meter)?;
@@ -156,7 +162,10 @@ impl<'a> Zones<'a> {
                     cluster.read_return = cluster.read_return.min(operation.ret);
                     cluster.read_invoke = cluster.read_invoke.max(operation.invoke + 1);
                 }
-                Action::Write(value) => self.write(value, number),
+                Action::Write(value) => {
+                    self.write(value, number);
+                    self.roots.push(number);
+                }
                 Action::Cas(old, new) => {
                     if old == new {
                         return Err(Outcome::NotUnique);
@@ -189,6 +198,7 @@ impl<'a> Zones<'a> {
             return Err(self.replaced_twice(old, earlier, number));
         }
         cluster.next = number;
+        self.replaced += 1;
         Ok(())
     }
 
@@ -248,44 +258,33 @@ impl<'a> Zones<'a> {
     }
 
     fn decide(&self, meter: &Meter<'_>) -> Result<Vec<Zone>, Outcome> {
-        let mut zones = Vec::with_capacity(self.operations.len() / 2 + 1);
+        let mut zones = Vec::with_capacity(self.roots.len() + 1);
         let mut linked = 0usize;
         let initial = &self.clusters[self.initial];
         if initial.seen {
             zones.push(self.zone(NONE, self.initial, &mut linked)?);
         }
-        let mut cas = 0;
-        for (number, operation) in self.operations.iter().enumerate() {
-            look(number, meter)?;
-            let value = match operation.action {
-                Action::Write(value) => value,
-                Action::Cas(_, new) => {
-                    cas += usize::from(self.happened(operation, new));
-                    continue;
-                }
-                _ => continue,
+        for (at, &root) in self.roots.iter().enumerate() {
+            look(at, meter)?;
+            let operation = &self.operations[root as usize];
+            let Action::Write(value) = operation.action else {
+                unreachable!("a write is a root")
             };
             let slot = self.slots.of(value);
-            if !self.clusters[slot].seen {
-                if operation.ret != NEVER {
-                    zones.push(Zone {
-                        least_return: operation.ret + 1,
-                        greatest_invoke: operation.invoke + 1,
-                        root: number as u32,
-                    });
-                }
-                continue;
+            if self.clusters[slot].seen {
+                zones.push(self.zone(root, slot, &mut linked)?);
+            } else if operation.ret != NEVER {
+                zones.push(Zone {
+                    least_return: operation.ret + 1,
+                    greatest_invoke: operation.invoke + 1,
+                    root,
+                });
             }
-            zones.push(self.zone(number as u32, slot, &mut linked)?);
         }
-        if linked < cas {
+        if linked < self.replaced {
             return Err(self.circle().into());
         }
         Ok(self.sweep(zones)?)
-    }
-
-    fn happened(&self, operation: &Operation, new: u32) -> bool {
-        operation.ret != NEVER || self.clusters[self.slots.of(new)].seen
     }
 
     /// Walks a block's chain, counting its `cas`.

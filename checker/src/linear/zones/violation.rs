@@ -105,21 +105,19 @@ impl Zones<'_> {
             }
         };
         walk(self.initial);
-        for operation in self.operations {
-            if let Action::Write(value) = operation.action {
+        for &root in &self.roots {
+            if let Action::Write(value) = self.operations[root as usize].action {
                 walk(self.slots.of(value));
             }
         }
-        let left = self
-            .operations
+        let happened = self
+            .clusters
             .iter()
-            .enumerate()
-            .find(|(number, it)| match it.action {
-                Action::Cas(_, new) => !reached[*number] && self.happened(it, new),
-                _ => false,
-            });
+            .map(|it| it.next)
+            .filter(|&it| it != NONE);
+        let left = happened.filter(|&cas| !reached[cas as usize]);
         Violation::Circle {
-            cas: left.expect("fewer were linked than happened").0 as u32,
+            cas: left.min().expect("fewer were linked than happened"),
         }
     }
 
