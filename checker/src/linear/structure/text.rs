@@ -1,10 +1,15 @@
 //! Strings that are put and appended to: as registers, whose zones decide them.
 //!
-//! When what a `get` answered can be taken apart into one `put` (or the empty string) and `append`s
-//! in one way only, and each of those texts was given by one operation, then the `append`s saw what
-//! stands before them: they are `cas` of a register from one string to the next. An `append` that no
-//! `get` shows leaves what nobody sees, as a `put` that nobody sees does: it can go right before the next
+//! What a `get` answered is taken apart into one `put` (or the empty string) and the `append`s behind it. Where
+//! that is possible in one way only, and it is certain which operation gave each of the texts, the
+//! `append`s saw what stands before them: they are `cas` of a register from one string to the next. An `append`
+//! that no `get` shows leaves what nobody sees, as a `put` that nobody sees does: it can go right before the next
 //! `put`, or after all that was seen. So the zones of the register are those of the strings.
+//!
+//! A text that only one operation gave is that one's. Of one that several gave it is certain too when all of
+//! them but one were invoked too late, had returned too early, or stand elsewhere: behind a string that came
+//! about only once, a text can be appended only once. A `get` that is not certain is left out, and what
+//! contradicts itself without it does so with it; but then nothing is found valid.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -14,23 +19,39 @@ use crate::linear::budget::Meter;
 use crate::linear::space::Timed;
 use crate::linear::zones;
 use crate::model::kv::{Kv, Op};
-use crate::model::register::{Action, Operation};
+use crate::model::register::{Action, NEVER, Operation};
 
 impl Structured for Kv {
     fn decide(&self, operations: &[Timed], classes: &[Op], meter: &mut Meter<'_>) -> Outcome {
         let mut strings = Strings::new(operations, classes);
-        let registers = match strings.registers() {
-            Ok(registers) => registers,
+        let actions = match strings.actions() {
+            Ok(actions) => actions,
             Err(outcome) => return outcome,
         };
+        let mut numbers = Vec::with_capacity(operations.len());
+        let mut registers = Vec::with_capacity(operations.len());
+        for (number, (it, action)) in operations.iter().zip(&actions).enumerate() {
+            if let Some(action) = *action {
+                let (invoke, ret) = (it.invoke, it.ret);
+                numbers.push(number as u32);
+                registers.push(Operation {
+                    invoke,
+                    ret,
+                    action,
+                });
+            }
+        }
         match zones::check(&registers, EMPTY, true, meter) {
             zones::Outcome::Valid(Some(order))
-                if self.allows(operations, classes, &order, meter) =>
+                if registers.len() == operations.len()
+                    && self.allows(operations, classes, &order, meter) =>
             {
                 Outcome::Valid(order)
             }
             zones::Outcome::Invalid(violation) => {
-                strings.contradiction(&registers, &violation.involved())
+                let involved = violation.involved().into_iter();
+                let involved: Vec<u32> = involved.map(|at| numbers[at as usize]).collect();
+                strings.contradiction(&actions, &involved)
             }
             _ => Outcome::Undecided,
         }
@@ -55,28 +76,34 @@ impl Structured for Kv {
 
 /// The empty string that there is at first, as a register's value.
 const EMPTY: u32 = 0;
+const NOBODY: u32 = u32::MAX;
 
-/// Texts, and who gave them.
+/// What was put, or what was appended: each text has a number.
 #[derive(Default)]
 struct Texts<'a> {
-    givers: HashMap<&'a [u8], Giver, FixedState>,
+    numbers: HashMap<&'a [u8], u32, FixedState>,
     /// The lengths that there are.
     lengths: Vec<usize>,
 }
 
-#[derive(Clone, Copy)]
-struct Giver {
-    operation: u32,
-    is_only: bool,
+/// Who gave a text.
+struct Given {
+    is_put: bool,
+    len: usize,
+    by: Vec<u32>,
 }
 
 impl<'a> Texts<'a> {
-    fn add(&mut self, text: &'a str, operation: u32) {
-        let given = self.givers.entry(text.as_bytes());
-        given.and_modify(|it| it.is_only = false).or_insert(Giver {
-            operation,
-            is_only: true,
+    fn add(&mut self, text: &'a str, is_put: bool, by: u32, given: &mut Vec<Given>) {
+        let number = *self.numbers.entry(text.as_bytes()).or_insert_with(|| {
+            given.push(Given {
+                is_put,
+                len: text.len(),
+                by: Vec::new(),
+            });
+            given.len() as u32 - 1
         });
+        given[number as usize].by.push(by);
         if let Err(at) = self.lengths.binary_search(&text.len()) {
             self.lengths.insert(at, text.len());
         }
@@ -87,9 +114,13 @@ impl<'a> Texts<'a> {
 #[derive(Clone, Copy)]
 struct Seen {
     before: u32,
-    /// Who made it of the one before.
+    /// The last text.
+    text: u32,
+    /// Who gave it, when that is certain.
     by: u32,
-    /// A `get` that shows it.
+    /// Who gave the other texts is certain, too.
+    is_certain: bool,
+    /// The first `get` to return that shows it.
     shown_by: u32,
 }
 
@@ -98,8 +129,11 @@ struct Strings<'a> {
     classes: &'a [Op],
     puts: Texts<'a>,
     appends: Texts<'a>,
-    /// By the register's value.
+    given: Vec<Given>,
+    /// By the register's value; each stands behind those that it begins with.
     seen: Vec<Seen>,
+    /// By the string before, and the text.
+    values: HashMap<(u32, u32), u32, FixedState>,
     /// The value that an operation left, where it was seen.
     left: HashMap<u32, u32, FixedState>,
 }
@@ -107,146 +141,216 @@ struct Strings<'a> {
 impl<'a> Strings<'a> {
     fn new(operations: &'a [Timed], classes: &'a [Op]) -> Self {
         let (mut puts, mut appends) = (Texts::default(), Texts::default());
+        let mut given = Vec::new();
         for (number, it) in operations.iter().enumerate() {
             match &classes[it.class as usize] {
-                Op::Put(text) => puts.add(text, number as u32),
-                Op::Append(text) => appends.add(text, number as u32),
+                Op::Put(text) => puts.add(text, true, number as u32, &mut given),
+                Op::Append(text) => appends.add(text, false, number as u32, &mut given),
                 Op::Get(_) => {}
             }
         }
-        let nobody = Seen {
+        let empty = Seen {
             before: EMPTY,
-            by: u32::MAX,
-            shown_by: u32::MAX,
+            text: NOBODY,
+            by: NOBODY,
+            is_certain: true,
+            shown_by: NOBODY,
         };
         Strings {
             operations,
             classes,
             puts,
             appends,
-            seen: vec![nobody],
+            given,
+            seen: vec![empty],
+            values: HashMap::default(),
             left: HashMap::default(),
         }
     }
 
-    /// The operations as those of a register.
-    fn registers(&mut self) -> Result<Vec<Operation>, Outcome> {
+    /// What the operations do to a register; none, where that is not certain.
+    fn actions(&mut self) -> Result<Vec<Option<Action>>, Outcome> {
         if self.appends.lengths.first() == Some(&0) {
             return Err(Outcome::Undecided);
         }
-        let mut values: HashMap<u32, u32, FixedState> = HashMap::default();
-        for (number, it) in self.operations.iter().enumerate() {
-            if let Op::Get(text) = &self.classes[it.class as usize]
-                && !values.contains_key(&it.class)
-            {
-                let value = self.value_of(text, number as u32)?;
-                values.insert(it.class, value);
-            }
-        }
+        let shown = self.read()?;
+        self.name_givers()?;
         let mut fresh = self.seen.len() as u32;
-        let actions = self.operations.iter().enumerate().map(|(number, it)| {
+        let action = |(number, it): (usize, &Timed)| {
             let left = self.left.get(&(number as u32)).copied();
-            let action = match (&self.classes[it.class as usize], left) {
-                (Op::Get(_), _) => Action::Read(values[&it.class]),
-                (Op::Append(_), Some(left)) => Action::Cas(self.seen[left as usize].before, left),
-                (Op::Put(_), Some(left)) => Action::Write(left),
+            let left = left.filter(|&left| self.seen[left as usize].is_certain);
+            match (&self.classes[it.class as usize], left) {
+                (Op::Get(_), _) => shown[it.class as usize]
+                    .filter(|&value| self.seen[value as usize].is_certain)
+                    .map(Action::Read),
+                (Op::Append(_), Some(left)) => {
+                    Some(Action::Cas(self.seen[left as usize].before, left))
+                }
+                (Op::Put(_), Some(left)) => Some(Action::Write(left)),
                 (Op::Put(_) | Op::Append(_), None) => {
                     fresh += 1;
-                    Action::Write(fresh - 1)
+                    Some(Action::Write(fresh - 1))
                 }
-            };
-            Operation {
-                invoke: it.invoke,
-                ret: it.ret,
-                action,
             }
-        });
-        Ok(actions.collect())
+        };
+        Ok(self.operations.iter().enumerate().map(action).collect())
     }
 
-    /// What a `get` saw, as a value; new ones are numbered.
-    fn value_of(&mut self, text: &str, get: u32) -> Result<u32, Outcome> {
-        let givers = self.take_apart(text.as_bytes(), get)?;
+    /// What each class of `get` saw, as a value; none, where it can be taken apart in several ways.
+    fn read(&mut self) -> Result<Vec<Option<u32>>, Outcome> {
+        let mut shown: Vec<Option<Option<u32>>> = vec![None; self.classes.len()];
+        let mut parts = Parts::default();
+        for (number, it) in (0..).zip(self.operations) {
+            let Op::Get(text) = &self.classes[it.class as usize] else {
+                continue;
+            };
+            let value = if let Some(value) = shown[it.class as usize] {
+                value
+            } else {
+                parts.take(text.as_bytes(), &self.puts, &self.appends);
+                let value = match parts.ways() {
+                    0 => return Err(made_of_nothing(number)),
+                    1 => Some(self.value_of(&parts)),
+                    _ => None,
+                };
+                *shown[it.class as usize].insert(value)
+            };
+            if let Some(value) = value {
+                self.is_shown(value, number);
+            }
+        }
+        for value in (1..self.seen.len()).rev() {
+            let it = self.seen[value];
+            if !self.is_put(value) {
+                self.is_shown(it.before, it.shown_by);
+            }
+        }
+        Ok(shown.into_iter().map(Option::flatten).collect())
+    }
+
+    fn is_shown(&mut self, value: u32, by: u32) {
+        let shown_by = &mut self.seen[value as usize].shown_by;
+        let returned = |get: u32| match get {
+            NOBODY => NEVER,
+            get => self.operations[get as usize].ret,
+        };
+        if returned(by) < returned(*shown_by) {
+            *shown_by = by;
+        }
+    }
+
+    /// The value of a string that was taken apart; new ones are numbered.
+    fn value_of(&mut self, parts: &Parts<'_>) -> u32 {
         let mut value = EMPTY;
-        for by in givers {
-            let is_put = matches!(self.class(by), Op::Put(_));
-            let before = if is_put { EMPTY } else { value };
-            value = match self.left.get(&by) {
-                Some(&left) if is_put || self.seen[left as usize].before == before => left,
-                Some(&left) => {
-                    // It stands behind two different strings.
-                    let mut operations = self.made_of(left);
-                    operations.extend(self.made_of(before));
-                    operations.extend([self.seen[left as usize].shown_by, get, by]);
-                    return Err(contradiction(operations));
-                }
-                None => {
-                    self.seen.push(Seen {
-                        before,
-                        by,
-                        shown_by: get,
-                    });
-                    let value = self.seen.len() as u32 - 1;
-                    self.left.insert(by, value);
-                    value
-                }
-            };
+        for text in parts.texts(&self.given) {
+            value = *self.values.entry((value, text)).or_insert_with(|| {
+                self.seen.push(Seen {
+                    before: value,
+                    text,
+                    by: NOBODY,
+                    is_certain: false,
+                    shown_by: NOBODY,
+                });
+                self.seen.len() as u32 - 1
+            });
         }
-        Ok(value)
+        value
     }
 
-    fn class(&self, number: u32) -> &'a Op {
-        &self.classes[self.operations[number as usize].class as usize]
+    fn is_put(&self, value: usize) -> bool {
+        self.given[self.seen[value].text as usize].is_put
     }
 
-    /// The only operations whose texts make up this one, in order.
-    fn take_apart(&self, text: &[u8], get: u32) -> Result<Vec<u32>, Outcome> {
-        // For each beginning in how many ways it can be made, and the last text of one.
-        let mut ways = vec![(0u8, None::<Giver>); text.len() + 1];
-        ways[0].0 = 1;
-        let known = |texts: &Texts<'_>, part: &[u8]| texts.givers.get(part).copied();
-        for &len in self.puts.lengths.iter().filter(|&&len| len <= text.len()) {
-            if let Some(giver) = known(&self.puts, &text[..len]) {
-                ways[len] = (ways[len].0 + 1, Some(giver));
+    /// Finds out who gave what was seen.
+    fn name_givers(&mut self) -> Result<(), Outcome> {
+        for value in 1..self.seen.len() as u32 {
+            if let [by] = self.given_by(value)[..] {
+                self.name_giver(value, by)?;
             }
         }
-        for end in 1..=text.len() {
-            for &len in self.appends.lengths.iter().take_while(|&&len| len <= end) {
-                if ways[end - len].0 > 0
-                    && let Some(giver) = known(&self.appends, &text[end - len..end])
-                {
-                    ways[end] = (ways[end].0.saturating_add(ways[end - len].0), Some(giver));
+        // Who is named for one is out of the question for others; it is not followed without end.
+        for _ in 0..4 {
+            let named = self.left.len();
+            for value in 1..self.seen.len() as u32 {
+                if self.seen[value as usize].by == NOBODY {
+                    self.choose_giver(value)?;
                 }
             }
-        }
-        let mut end = text.len();
-        match ways[end].0 {
-            0 => {
-                return Err(Outcome::Invalid(Contradiction {
-                    operations: vec![get],
-                    why: Some("no texts that were put and appended make up what it saw".into()),
-                    ..Contradiction::default()
-                }));
-            }
-            1 => {}
-            _ => return Err(Outcome::Undecided),
-        }
-        let mut givers = Vec::new();
-        while let Some(giver) = ways[end].1 {
-            if !giver.is_only {
-                return Err(Outcome::Undecided);
-            }
-            if givers.contains(&giver.operation) {
-                return Err(contradiction(vec![get, giver.operation]));
-            }
-            givers.push(giver.operation);
-            match self.class(giver.operation) {
-                Op::Append(text) => end -= text.len(),
-                Op::Put(_) | Op::Get(_) => break,
+            if self.left.len() == named {
+                break;
             }
         }
-        givers.reverse();
-        Ok(givers)
+        for value in 1..self.seen.len() {
+            let it = self.seen[value];
+            let before = self.is_put(value) || self.seen[it.before as usize].is_certain;
+            self.seen[value].is_certain = it.by != NOBODY && before;
+        }
+        Ok(())
+    }
+
+    fn given_by(&self, value: u32) -> &[u32] {
+        &self.given[self.seen[value as usize].text as usize].by
+    }
+
+    fn name_giver(&mut self, value: u32, by: u32) -> Result<(), Outcome> {
+        self.seen[value as usize].by = by;
+        let Some(other) = self.left.insert(by, value) else {
+            return Ok(());
+        };
+        let (get, before) = (
+            self.seen[value as usize].shown_by,
+            self.seen[value as usize].before,
+        );
+        if !self.is_put(value as usize) && self.begins_with(before, other) {
+            // It stands in one string twice.
+            return Err(contradiction(vec![get, by]));
+        }
+        // It stands behind two different strings.
+        let gets = [self.seen[other as usize].shown_by, get];
+        if !(self.is_plain(other) && self.is_plain(before)) {
+            return Err(Outcome::Illegal(gets.to_vec()));
+        }
+        let mut operations = self.made_of(other);
+        operations.extend(self.made_of(before));
+        operations.extend(gets);
+        operations.push(by);
+        Err(contradiction(operations))
+    }
+
+    /// Names the one of several who can have appended the last text of this string, if it came about only once.
+    fn choose_giver(&mut self, value: u32) -> Result<(), Outcome> {
+        /// Where more gave the same text, it is not asked who it was.
+        const GIVERS_MAX: usize = 16;
+        let it = self.seen[value as usize];
+        let before = self.seen[it.before as usize];
+        if self.given_by(value).len() > GIVERS_MAX
+            || self.is_put(value as usize)
+            || (it.before != EMPTY && before.by == NOBODY)
+        {
+            return Ok(());
+        }
+        let shown = self.operations[it.shown_by as usize].ret;
+        let began = match it.before {
+            EMPTY => 0,
+            _ => self.operations[before.by as usize].invoke,
+        };
+        let can = |&&by: &&u32| {
+            let giver = self.operations[by as usize];
+            giver.invoke < shown && giver.ret >= began && !self.left.contains_key(&by)
+        };
+        let mut candidates = self.given_by(value).iter().filter(can);
+        match (candidates.next().copied(), candidates.next()) {
+            (Some(by), None) => self.name_giver(value, by),
+            (None, _) => Err(Outcome::Illegal(vec![it.shown_by])),
+            (Some(_), Some(_)) => Ok(()),
+        }
+    }
+
+    fn begins_with(&self, mut value: u32, beginning: u32) -> bool {
+        while value > beginning {
+            value = self.seen[value as usize].before;
+        }
+        value == beginning
     }
 
     /// Who made this value.
@@ -261,27 +365,111 @@ impl<'a> Strings<'a> {
     }
 
     /// What clashes, with all that shows where it stands.
-    fn contradiction(&self, registers: &[Operation], involved: &[u32]) -> Outcome {
+    fn contradiction(&self, actions: &[Option<Action>], involved: &[u32]) -> Outcome {
         let mut operations = involved.to_vec();
+        let mut is_plain = true;
         for &number in involved {
-            let (Action::Read(value) | Action::Write(value) | Action::Cas(_, value)) =
-                registers[number as usize].action
+            let Some(Action::Read(value) | Action::Write(value) | Action::Cas(_, value)) =
+                actions[number as usize]
             else {
                 return Outcome::Undecided;
             };
             if let Some(seen) = self.seen.get(value as usize).filter(|_| value != EMPTY) {
                 operations.push(seen.shown_by);
-                let Op::Get(_) = self.class(seen.shown_by) else {
-                    return Outcome::Undecided;
+                let Some(Action::Read(shown)) = actions[seen.shown_by as usize] else {
+                    return Outcome::Illegal(involved.to_vec());
                 };
-                let Action::Read(shown) = registers[seen.shown_by as usize].action else {
-                    return Outcome::Undecided;
-                };
+                is_plain &= self.is_plain(shown);
                 operations.extend(self.made_of(shown));
             }
         }
-        contradiction(operations)
+        if is_plain {
+            contradiction(operations)
+        } else {
+            Outcome::Illegal(involved.to_vec())
+        }
     }
+
+    /// Whether nobody else gave one of the texts of this string.
+    fn is_plain(&self, mut value: u32) -> bool {
+        while value != EMPTY && self.given_by(value).len() == 1 {
+            value = self.seen[value as usize].before;
+        }
+        value == EMPTY
+    }
+}
+
+/// A string taken apart into texts.
+#[derive(Default)]
+struct Parts<'a> {
+    text: &'a [u8],
+    /// For each beginning in how many ways it can be made, and the last text of one.
+    ways: Vec<(u8, u32)>,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes the next one apart. What it begins with like the last one is not looked at again.
+    fn take(&mut self, text: &'a [u8], puts: &Texts<'_>, appends: &Texts<'_>) {
+        let alike = self
+            .text
+            .iter()
+            .zip(text)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let known = if self.ways.is_empty() { 0 } else { alike + 1 };
+        self.text = text;
+        self.ways.truncate(known);
+        self.ways.resize(text.len() + 1, (0, NOBODY));
+        let from_puts = puts.lengths.iter().take_while(|&&len| len <= text.len());
+        for &len in from_puts.filter(|&&len| len >= known) {
+            if let Some(&put) = puts.numbers.get(&text[..len]) {
+                self.ways[len] = (1, put);
+            }
+        }
+        if known == 0 {
+            self.ways[0].0 += 1;
+        }
+        for end in known.max(1)..=text.len() {
+            for &len in appends.lengths.iter().take_while(|&&len| len <= end) {
+                let before = self.ways[end - len].0;
+                if before > 0
+                    && let Some(&append) = appends.numbers.get(&text[end - len..end])
+                {
+                    self.ways[end] = (self.ways[end].0.saturating_add(before), append);
+                }
+            }
+        }
+    }
+
+    /// In how many ways, if not too many, the string can be made.
+    fn ways(&self) -> u8 {
+        self.ways[self.text.len()].0
+    }
+
+    /// The texts of the only way to make it, in order.
+    fn texts(&self, given: &[Given]) -> Vec<u32> {
+        let mut texts = Vec::new();
+        let mut end = self.text.len();
+        while self.ways[end].1 != NOBODY {
+            let text = self.ways[end].1;
+            texts.push(text);
+            let it = &given[text as usize];
+            if it.is_put {
+                break;
+            }
+            end -= it.len;
+        }
+        texts.reverse();
+        texts
+    }
+}
+
+fn made_of_nothing(get: u32) -> Outcome {
+    Outcome::Invalid(Contradiction {
+        operations: vec![get],
+        why: Some("no texts that were put and appended make up what it saw".into()),
+        ..Contradiction::default()
+    })
 }
 
 fn contradiction(mut operations: Vec<u32>) -> Outcome {

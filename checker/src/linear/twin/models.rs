@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::objects::{
     counter_of_amounts, counter_of_ones, counter_up_and_down, lease, log_of_answers, owned_lock,
-    priorities, recorded, registers, set_of_answers,
+    priorities, recorded, registers, set_of_answers, strings_of_few_texts,
 };
 use super::{linearizable, purse, rounds, seed, the_rest_could_help};
 use crate::history::generate::Object as Drawn;
@@ -349,6 +349,8 @@ fn priority_queues_agree_with_the_twin() {
 #[test]
 fn strings_agree_with_the_twin() {
     structured(&kv::Kv, Drawn::Kv, texts_differ);
+    let counts = structure_agrees(&kv::Kv, strings_of_few_texts, texts_differ);
+    has_bite(counts, [20, 4, 20], 2);
 }
 
 #[test]

@@ -309,6 +309,36 @@ pub(super) fn counter_of_ones(rng: &mut StdRng, unknown: f64) -> History {
     ops.into_iter().collect()
 }
 
+/// A string to which one of few texts is appended, time and again.
+pub(super) fn strings_of_few_texts(rng: &mut StdRng, unknown: f64) -> History {
+    let mut string = String::new();
+    let invoke = |rng: &mut StdRng, _| {
+        let text = Value::from(["x", "y", "z"][rng.random_range(0..3)]);
+        match rng.random_range(0..12) {
+            0 => ("put", text),
+            1..6 => ("append", text),
+            _ => ("get", Value::Null),
+        }
+    };
+    let effect = |_: &mut StdRng, op: &Op, _| {
+        match op.f.as_str() {
+            "put" => string.clear(),
+            "append" => {}
+            _ => return Some(Value::from(string.as_str())),
+        }
+        string += op.value.as_str().unwrap_or_default();
+        Some(op.value.clone())
+    };
+    let mut ops = record(rng, unknown, invoke, effect);
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let mut draw = || ends[rng.random_range(0..ends.len())];
+        let (one, other) = (draw(), draw());
+        swap_answers(&mut ops, one, other);
+    }
+    ops.into_iter().collect()
+}
+
 /// A counter to which ones are added; some clients are told the sum.
 pub(super) fn ones(rng: &mut StdRng, clients: u32, operations: usize, unknown: f64) -> Vec<Op> {
     let mut sum = 0;
