@@ -477,3 +477,55 @@ fn contradiction(mut operations: Vec<u32>) -> Outcome {
     operations.dedup();
     operations.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{Kv, Meter, Op, Outcome, Structured, Timed};
+    use crate::linear::budget::Purse;
+    use crate::options::Budget;
+
+    fn append(text: &str) -> Op {
+        Op::Append(text.to_owned())
+    }
+
+    fn get(text: &str) -> Op {
+        Op::Get(text.to_owned())
+    }
+
+    fn decide(operations: &[(u32, u32, Op)]) -> Outcome {
+        let timed = operations.iter().zip(0..);
+        let timed = timed.map(|((invoke, ret, _), class)| Timed {
+            invoke: *invoke,
+            ret: *ret,
+            class,
+        });
+        let classes: Vec<Op> = operations.iter().map(|it| it.2.clone()).collect();
+        let purse = Purse::new(&Budget::default(), Instant::now());
+        let mut meter = Meter::new(&purse, u64::MAX);
+        Kv.decide(&timed.collect::<Vec<_>>(), &classes, &mut meter)
+    }
+
+    #[test]
+    fn who_gave_a_text_twice_given_is_found_out() {
+        let the_other_was_invoked_later = [
+            (0, 3, append("x")),
+            (1, 2, get("x")),
+            (4, 7, append("x")),
+            // The first stands here already.
+            (5, 6, get("xx")),
+        ];
+        let in_turn = Outcome::Valid(vec![0, 1, 2, 3]);
+        assert_eq!(decide(&the_other_was_invoked_later), in_turn);
+        let the_other_had_returned = [
+            (0, 1, append("x")),
+            (2, 3, Op::Put("y".into())),
+            (4, 7, append("x")),
+            (5, 6, get("yx")),
+        ];
+        assert_eq!(decide(&the_other_had_returned), in_turn);
+        let either = [(0, 9, append("x")), (1, 8, append("x")), (2, 3, get("x"))];
+        assert_eq!(decide(&either), Outcome::Undecided);
+    }
+}
