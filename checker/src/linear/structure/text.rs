@@ -308,7 +308,7 @@ impl<'a> Strings<'a> {
         // It stands behind two different strings.
         let gets = [self.seen[other as usize].shown_by, get];
         if !(self.is_plain(other) && self.is_plain(before)) {
-            return Err(Outcome::Illegal(gets.to_vec()));
+            return Err(self.illegal(&gets));
         }
         let mut operations = self.made_of(other);
         operations.extend(self.made_of(before));
@@ -341,7 +341,7 @@ impl<'a> Strings<'a> {
         let mut candidates = self.given_by(value).iter().filter(can);
         match (candidates.next().copied(), candidates.next()) {
             (Some(by), None) => self.name_giver(value, by),
-            (None, _) => Err(Outcome::Illegal(vec![it.shown_by])),
+            (None, _) => Err(self.illegal(&[it.shown_by])),
             (Some(_), Some(_)) => Ok(()),
         }
     }
@@ -377,7 +377,7 @@ impl<'a> Strings<'a> {
             if let Some(seen) = self.seen.get(value as usize).filter(|_| value != EMPTY) {
                 operations.push(seen.shown_by);
                 let Some(Action::Read(shown)) = actions[seen.shown_by as usize] else {
-                    return Outcome::Illegal(involved.to_vec());
+                    return self.illegal(involved);
                 };
                 is_plain &= self.is_plain(shown);
                 operations.extend(self.made_of(shown));
@@ -386,8 +386,17 @@ impl<'a> Strings<'a> {
         if is_plain {
             contradiction(operations)
         } else {
-            Outcome::Illegal(involved.to_vec())
+            self.illegal(involved)
         }
+    }
+
+    /// What shows who gave a text may be anywhere among the `get`s that were traced.
+    fn illegal(&self, involved: &[u32]) -> Outcome {
+        let gets = self.seen[1..].iter().map(|it| it.shown_by);
+        let mut involved: Vec<u32> = involved.iter().copied().chain(gets).collect();
+        involved.sort_unstable();
+        involved.dedup();
+        Outcome::Illegal(involved)
     }
 
     /// Whether nobody else gave one of the texts of this string.
@@ -525,6 +534,13 @@ mod tests {
             (5, 6, get("yx")),
         ];
         assert_eq!(decide(&the_other_had_returned), in_turn);
+        let neither = [
+            (0, 1, append("x")),
+            (2, 3, Op::Put("y".into())),
+            (4, 5, get("yx")),
+            (6, 7, append("x")),
+        ];
+        assert_eq!(decide(&neither), Outcome::Illegal(vec![2]));
         let either = [(0, 9, append("x")), (1, 8, append("x")), (2, 3, get("x"))];
         assert_eq!(decide(&either), Outcome::Undecided);
     }
