@@ -5,7 +5,7 @@ use ordeal_checker::txn::Expect;
 use ordeal_checker::txn::level::Level;
 use ordeal_checker::txn::register::Assume;
 use ordeal_checker::{Model, Options, Report, Verdict, check};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Reads lines of `process type value`.
 fn history(text: &str) -> History {
@@ -515,4 +515,24 @@ fn a_stale_read_of_a_register_breaks_real_time() {
     let report = check(&all, &Options::new(Model::RwRegister));
     assert_eq!(report.verdict, Verdict::Invalid, "{report:#?}");
     assert_eq!(names(&report), ["G-single-realtime"]);
+}
+
+#[test]
+fn many_who_update_one_version_cost_memory_each_and_not_each_with_every_other() {
+    const MANY: usize = 500;
+    for (model, write, nothing) in [
+        (Model::ListAppend, "append", json!([])),
+        (Model::RwRegister, "w", Value::Null),
+    ] {
+        let ops = (0..MANY).flat_map(|value| {
+            let txn = |seen: &Value| json!([["r", "x", seen], [write, "x", value]]);
+            [(Type::Invoke, txn(&Value::Null)), (Type::Ok, txn(&nothing))]
+                .map(|(type_, txn)| Op::new(0, type_, "txn", txn))
+        });
+        let report = check(&ops.collect(), &Options::new(model));
+        let lost = report.anomalies.iter().find(|it| it.name == "lost-update");
+        assert_eq!(lost.map(|it| it.count), Some(MANY as u64 - 1), "{model}");
+        let bytes = report.figures.memory_bytes;
+        assert!(bytes < MANY as u64 * 1000, "{model}: {bytes} bytes");
+    }
 }

@@ -1,9 +1,10 @@
 //! The graph of dependencies between transactions.
 //!
-//! Nodes are the transactions that took effect. Two kinds of helper nodes keep the graph linear in
-//! the history: a *hub* stands for "all versions next after this one" when there are several, and a
-//! *barrier* stands for "all that had ended by now", so that real time costs three edges a
-//! transaction instead of one for each pair.
+//! Nodes are the transactions that took effect. Three kinds of helper nodes keep the graph linear in
+//! the history: a *hub* stands for "all versions next after this one" when there are several, the *rungs*
+//! of a ladder for the first of them and for the last, as who wrote one of them goes before all others; and
+//! a *barrier* stands for "all that had ended by now", so that real time costs three edges a transaction
+//! instead of one for each pair.
 
 use hashbrown::HashMap;
 
@@ -69,6 +70,8 @@ impl Mask {
 }
 
 const KIND_BITS: u32 = 3;
+/// Up to so many versions next after one cost fewer edges by themselves than with a ladder.
+const FEW: usize = 2;
 /// Transactions between two looks at the memory and the clock.
 const WEIGH_EVERY: u32 = 1 << 10;
 
@@ -94,6 +97,7 @@ impl Graph {
             mask,
             edges: Vec::new(),
             hubs: HashMap::new(),
+            ladders: HashMap::new(),
             nodes: table.len() as u32,
             watch,
         };
@@ -163,6 +167,8 @@ struct Builder<'a> {
     edges: Vec<(u32, u32)>,
     /// Those of the part at hand, by version.
     hubs: HashMap<u32, u32>,
+    /// Likewise, their first rungs.
+    ladders: HashMap<u32, u32>,
     nodes: u32,
     watch: Watch,
 }
@@ -174,18 +180,21 @@ impl Builder<'_> {
         }
     }
 
-    fn node(&mut self) -> u32 {
-        self.nodes += 1;
+    /// So many new helper nodes; the first of them.
+    fn nodes(&mut self, count: u32) -> u32 {
+        let first = self.nodes;
+        self.nodes = first.saturating_add(count);
         assert!(
             self.nodes < 1 << (32 - KIND_BITS),
             "too many transactions for one graph"
         );
-        self.nodes - 1
+        first
     }
 
     /// Adds the edges among transactions, those of one part in order of invocation.
     fn part(&mut self, txns: &[u32]) -> Result<(), Stop> {
         self.hubs.clear();
+        self.ladders.clear();
         for (round, &txn) in (0_u32..).zip(txns) {
             if round.is_multiple_of(WEIGH_EVERY) {
                 self.watch.time()?;
@@ -236,28 +245,71 @@ impl Builder<'_> {
         if !self.mask.has(edge) {
             return;
         }
-        match self.witness.order.next(version) {
-            [] => {}
-            several if several.len() > 1 && !self.writes_one_of(txn, version, several) => {
-                let hub = self.hub(txn, version, several);
+        let next = self.witness.order.next(version);
+        let direct = match self.own_among(txn, version, next) {
+            None if next.len() > 1 => {
+                let hub = self.hub(txn, version, next);
                 self.push(txn, hub, edge);
+                &[]
             }
-            few => {
-                for next in few {
-                    if let Some(writer) = self.writer_near(*next, txn) {
-                        self.push(txn, writer, edge);
-                    }
+            Some((first, last)) if next.len() > FEW => {
+                let (up, down) = self.ladder(txn, version, next);
+                if first > 0 {
+                    self.push(txn, up + first as u32 - 1, edge);
                 }
+                if last + 1 < next.len() {
+                    self.push(txn, down + last as u32 + 1, edge);
+                }
+                &next[first..=last]
+            }
+            _ => next,
+        };
+        for next in direct {
+            if let Some(writer) = self.writer_near(*next, txn) {
+                self.push(txn, writer, edge);
             }
         }
     }
 
-    fn writes_one_of(&self, txn: u32, version: u32, versions: &[u32]) -> bool {
+    /// The first and the last place among several versions next after one of those that a transaction wrote.
+    fn own_among(&self, txn: u32, version: u32, next: &[u32]) -> Option<(usize, usize)> {
+        if next.len() < 2 {
+            return None;
+        }
+        debug_assert!(next.is_sorted(), "versions are next by number");
         let table = self.witness.table;
         let key = table.key_of(version);
         let own = table.ops(txn).iter().filter(|op| op.key == key);
-        let mut own = own.filter_map(|op| op.written());
-        own.any(|version| versions.contains(&version))
+        let places = own
+            .filter_map(|op| op.written())
+            .filter_map(|own| next.binary_search(&own).ok());
+        places.fold(None, |known, at| {
+            let (first, last) = known.unwrap_or((at, at));
+            Some((first.min(at), last.max(at)))
+        })
+    }
+
+    /// The first rungs of a version's ladder within the part of a transaction. Of those that go up each stands
+    /// for the versions next after it up to its place, of those that go down for all from there on.
+    fn ladder(&mut self, txn: u32, version: u32, next: &[u32]) -> (u32, u32) {
+        let len = next.len() as u32;
+        if let Some(&up) = self.ladders.get(&version) {
+            return (up, up + len);
+        }
+        let up = self.nodes(2 * len);
+        let down = up + len;
+        self.ladders.insert(version, up);
+        for (at, next) in (0..).zip(next) {
+            if let Some(writer) = self.writer_near(*next, txn) {
+                self.push(up + at, writer, Edge::Through);
+                self.push(down + at, writer, Edge::Through);
+            }
+            if at > 0 {
+                self.push(up + at, up + at - 1, Edge::Through);
+                self.push(down + at - 1, down + at, Edge::Through);
+            }
+        }
+        (up, down)
     }
 
     /// The hub of a version within the part of a transaction.
@@ -265,7 +317,7 @@ impl Builder<'_> {
         if let Some(&hub) = self.hubs.get(&version) {
             return hub;
         }
-        let hub = self.node();
+        let hub = self.nodes(1);
         self.hubs.insert(version, hub);
         for next in next {
             if let Some(writer) = self.writer_near(*next, txn) {
@@ -297,7 +349,7 @@ impl Builder<'_> {
             self.watch.round(round)?;
             let began = table.invoked(txn);
             if ended.peek().is_some_and(|(end, _)| *end < began) {
-                let next = self.node();
+                let next = self.nodes(1);
                 if let Some(before) = barrier {
                     self.push(before, next, Edge::Through);
                 }

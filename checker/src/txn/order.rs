@@ -17,7 +17,7 @@ pub(crate) enum Order<'a> {
 }
 
 impl Order<'_> {
-    /// What stands next after a version; when that is open, all that may.
+    /// What stands next after a version; when that is open, all that may, by number.
     pub(crate) fn next(&self, version: u32) -> &[u32] {
         match self {
             Self::Listed(listed) => listed.next(version),

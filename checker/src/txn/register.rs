@@ -14,7 +14,7 @@ use rayon::slice::ParallelSliceMut;
 use super::anomaly::{Evidence, Findings, Kind as Anomaly};
 use super::component::{COMPONENT_BYTES, Components};
 use super::rows::Rows;
-use super::table::{Kind, NEVER, Status, Table};
+use super::table::{Kind, MicroOp, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
 
@@ -67,7 +67,7 @@ pub(crate) fn order(
         pairs.extend(firsts.map(|version| (table.initial(table.key_of(version)), version)));
     }
     in_rows(&pairs)?;
-    Ok(Rows::of(table.versions(), &pairs))
+    Ok(Rows::of(table.versions(), &pairs).ordered())
 }
 
 /// Versions of one key, each with one that is later.
@@ -131,15 +131,18 @@ fn written_after(
 /// The versions that a transaction met: of each key the first it read and the last it wrote.
 fn met(table: &Table, writes: &Writes, txn: u32) -> impl Iterator<Item = (u32, u32)> {
     let ops = table.ops(txn);
-    ops.iter().enumerate().filter_map(move |(at, op)| {
-        let version = match op.written() {
-            Some(version) if !writes.is_intermediate(version) => version,
-            None if !ops[..at].iter().any(|earlier| earlier.key == op.key) => table.observed(*op),
-            _ => return None,
-        };
-        let live = writes.live_writer(version).is_some();
-        live.then_some((op.key, version))
-    })
+    (0..ops.len()).filter_map(move |at| Some((ops[at].key, meets(table, writes, ops, at)?)))
+}
+
+/// The version that an operation of a transaction meets.
+fn meets(table: &Table, writes: &Writes, ops: &[MicroOp], at: usize) -> Option<u32> {
+    let op = ops[at];
+    let version = match op.written() {
+        Some(version) if !writes.is_intermediate(version) => version,
+        None if !ops[..at].iter().any(|earlier| earlier.key == op.key) => table.observed(op),
+        _ => return None,
+    };
+    writes.live_writer(version).map(|_| version)
 }
 
 fn by_process(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -> Result<(), Stop> {
@@ -201,8 +204,10 @@ fn by_time(table: &Table, writes: &Writes, pairs: &mut Pairs, watch: Watch) -> R
 fn times_of(table: &Table, writes: &Writes, key: u32, txns: &[u32]) -> Pairs {
     let meetings = |txn: &u32| {
         let (invoked, completed) = (table.invoked(*txn), table.completed(*txn));
-        let here = met(table, writes, *txn).filter(move |(met, _)| *met == key);
-        here.map(move |(_, version)| Access {
+        let ops = table.ops(*txn);
+        let here = (0..ops.len()).filter(move |&at| ops[at].key == key);
+        let here = here.filter_map(move |at| meets(table, writes, ops, at));
+        here.map(move |version| Access {
             invoked,
             completed,
             version,

@@ -42,6 +42,14 @@ impl Rows {
         Self { starts, items }
     }
 
+    /// The items of each row in order.
+    pub(crate) fn ordered(mut self) -> Self {
+        for row in self.starts.windows(2) {
+            self.items[row[0] as usize..row[1] as usize].sort_unstable();
+        }
+        self
+    }
+
     /// Bytes that so many rows and items take.
     pub(crate) fn bytes(rows: usize, items: usize) -> usize {
         size_of::<u32>() * (rows + 2 + items)
