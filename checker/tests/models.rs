@@ -210,6 +210,51 @@ fn an_explanation_shows_how_far_each_order_gets_and_where_it_is_stuck() {
     );
 }
 
+#[test]
+fn an_explanation_says_why_what_it_names_cannot_be() {
+    let counter = "1 :invoke :add 5\n0 :invoke :read nil\n0 :ok :read 5\n\
+                   0 :invoke :read nil\n0 :ok :read 3\n";
+    let table = [
+        (
+            Model::Counter,
+            told(counter),
+            "Why: by then at least 5 had been reached.",
+        ),
+        (
+            Model::Set,
+            in_turn("add 1, read → [1 1]"),
+            "Why: it has 1 twice.",
+        ),
+        (
+            Model::Set,
+            in_turn("add 1, read → [1 1]"),
+            "They are about 1 only.",
+        ),
+        (
+            Model::Set,
+            in_turn("add 1, read → [1 2]"),
+            "Why: nobody ever added 2.",
+        ),
+        (
+            Model::AppendLog,
+            in_turn("append 1 → {:offset 0}, append 2 → {:offset 0}"),
+            "Why: both were told the same offset.",
+        ),
+        (
+            Model::Kv,
+            in_turn(r#"put "a", append "b", get → "ac""#),
+            "Why: no texts that were put and appended make up what it saw.",
+        ),
+    ];
+    for (model, history, why) in table {
+        let words = explained(&history, model).explanation;
+        assert!(
+            words.iter().any(|it| it == why),
+            "{model}, {why}: {words:#?}"
+        );
+    }
+}
+
 /// The same with the revisions that the order of its proof gives, and the order that they tell.
 fn with_revisions(history: &History, order: &[u64]) -> (History, Vec<u64>) {
     let mut ops: Vec<Op> = history.ops().collect();
