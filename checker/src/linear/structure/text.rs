@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{Contradiction, Outcome, Structured, keeps_to_time};
-use crate::linear::budget::Meter;
+use crate::linear::budget::{Meter, Spent, grown};
 use crate::linear::space::Timed;
 use crate::linear::zones;
 use crate::model::kv::{Kv, Op};
@@ -24,7 +24,7 @@ use crate::model::register::{Action, NEVER, Operation};
 impl Structured for Kv {
     fn decide(&self, operations: &[Timed], classes: &[Op], meter: &mut Meter<'_>) -> Outcome {
         let mut strings = Strings::new(operations, classes);
-        let actions = match strings.actions() {
+        let actions = match strings.actions(meter) {
             Ok(actions) => actions,
             Err(outcome) => return outcome,
         };
@@ -41,7 +41,8 @@ impl Structured for Kv {
                 });
             }
         }
-        match zones::check(&registers, EMPTY, true, meter) {
+        let mut apart = Meter::new(meter.purse(), u64::MAX);
+        match zones::check(&registers, EMPTY, true, &mut apart) {
             zones::Outcome::Valid(Some(order))
                 if registers.len() == operations.len()
                     && self.allows(operations, classes, &order, meter) =>
@@ -77,6 +78,9 @@ impl Structured for Kv {
 /// The empty string that there is at first, as a register's value.
 const EMPTY: u32 = 0;
 const NOBODY: u32 = u32::MAX;
+
+/// The budget is looked at once in so many bytes, and values.
+const LOOK_EVERY: usize = 1 << 14;
 
 /// What was put, or what was appended: each text has a number.
 #[derive(Default)]
@@ -169,12 +173,12 @@ impl<'a> Strings<'a> {
     }
 
     /// What the operations do to a register; none, where that is not certain.
-    fn actions(&mut self) -> Result<Vec<Option<Action>>, Outcome> {
+    fn actions(&mut self, meter: &mut Meter<'_>) -> Result<Vec<Option<Action>>, Outcome> {
         if self.appends.lengths.first() == Some(&0) {
             return Err(Outcome::Undecided);
         }
-        let shown = self.read()?;
-        self.name_givers()?;
+        let shown = self.read(meter)?;
+        self.name_givers(meter)?;
         let mut fresh = self.seen.len() as u32;
         let action = |(number, it): (usize, &Timed)| {
             let left = self.left.get(&(number as u32)).copied();
@@ -196,10 +200,20 @@ impl<'a> Strings<'a> {
         Ok(self.operations.iter().enumerate().map(action).collect())
     }
 
+    /// When the budget has ended it is the search that says so.
+    fn look(&self, meter: &mut Meter<'_>, beside: usize) -> Result<(), Outcome> {
+        // A table that grows holds its old self too.
+        let tables = 3 * (self.values.allocation_size() + self.left.allocation_size());
+        let held = meter.hold((grown(&self.seen) + tables + beside) as u64);
+        let looked = held.and_then(|()| meter.time_left());
+        looked.map_err(|_| Outcome::Undecided)
+    }
+
     /// What each class of `get` saw, as a value; none, where it can be taken apart in several ways.
-    fn read(&mut self) -> Result<Vec<Option<u32>>, Outcome> {
+    fn read(&mut self, meter: &mut Meter<'_>) -> Result<Vec<Option<u32>>, Outcome> {
         let mut shown: Vec<Option<Option<u32>>> = vec![None; self.classes.len()];
         let mut parts = Parts::default();
+        let mut looked_at = 0;
         for (number, it) in (0..).zip(self.operations) {
             let Op::Get(text) = &self.classes[it.class as usize] else {
                 continue;
@@ -207,7 +221,13 @@ impl<'a> Strings<'a> {
             let value = if let Some(value) = shown[it.class as usize] {
                 value
             } else {
-                parts.take(text.as_bytes(), &self.puts, &self.appends);
+                looked_at += 1 + text.len();
+                if looked_at >= LOOK_EVERY {
+                    looked_at = 0;
+                    self.look(meter, text.len() * size_of::<Way>())?;
+                }
+                let taken = parts.take(text.as_bytes(), &self.puts, &self.appends, meter);
+                taken.map_err(|_| Outcome::Undecided)?;
                 let value = match parts.ways() {
                     0 => return Err(made_of_nothing(number)),
                     1 => Some(self.value_of(&parts)),
@@ -262,7 +282,7 @@ impl<'a> Strings<'a> {
     }
 
     /// Finds out who gave what was seen.
-    fn name_givers(&mut self) -> Result<(), Outcome> {
+    fn name_givers(&mut self, meter: &mut Meter<'_>) -> Result<(), Outcome> {
         for value in 1..self.seen.len() as u32 {
             if let [by] = self.given_by(value)[..] {
                 self.name_giver(value, by)?;
@@ -274,6 +294,9 @@ impl<'a> Strings<'a> {
             for value in 1..self.seen.len() as u32 {
                 if self.seen[value as usize].by == NOBODY {
                     self.choose_giver(value)?;
+                }
+                if (value as usize).is_multiple_of(LOOK_EVERY) {
+                    self.look(meter, 0)?;
                 }
             }
             if self.left.len() == named {
@@ -412,13 +435,21 @@ impl<'a> Strings<'a> {
 #[derive(Default)]
 struct Parts<'a> {
     text: &'a [u8],
-    /// For each beginning in how many ways it can be made, and the last text of one.
-    ways: Vec<(u8, u32)>,
+    ways: Vec<Way>,
 }
+
+/// In how many ways a beginning can be made, and the last text of one.
+type Way = (u8, u32);
 
 impl<'a> Parts<'a> {
     /// Takes the next one apart. What it begins with like the last one is not looked at again.
-    fn take(&mut self, text: &'a [u8], puts: &Texts<'_>, appends: &Texts<'_>) {
+    fn take(
+        &mut self,
+        text: &'a [u8],
+        puts: &Texts<'_>,
+        appends: &Texts<'_>,
+        meter: &Meter<'_>,
+    ) -> Result<(), Spent> {
         let alike = self
             .text
             .iter()
@@ -439,6 +470,9 @@ impl<'a> Parts<'a> {
             self.ways[0].0 += 1;
         }
         for end in known.max(1)..=text.len() {
+            if end.is_multiple_of(LOOK_EVERY) {
+                meter.time_left()?;
+            }
             for &len in appends.lengths.iter().take_while(|&&len| len <= end) {
                 let before = self.ways[end - len].0;
                 if before > 0
@@ -448,6 +482,7 @@ impl<'a> Parts<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     /// In how many ways, if not too many, the string can be made.
