@@ -524,9 +524,9 @@ fn contradiction(mut operations: Vec<u32>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
-    use super::{Kv, Meter, Op, Outcome, Structured, Timed};
+    use super::{Kv, LOOK_EVERY, Meter, Op, Outcome, Structured, Timed};
     use crate::linear::budget::Purse;
     use crate::options::Budget;
 
@@ -539,6 +539,10 @@ mod tests {
     }
 
     fn decide(operations: &[(u32, u32, Op)]) -> Outcome {
+        decide_within(&Budget::default(), operations)
+    }
+
+    fn decide_within(budget: &Budget, operations: &[(u32, u32, Op)]) -> Outcome {
         let timed = operations.iter().zip(0..);
         let timed = timed.map(|((invoke, ret, _), class)| Timed {
             invoke: *invoke,
@@ -546,9 +550,23 @@ mod tests {
             class,
         });
         let classes: Vec<Op> = operations.iter().map(|it| it.2.clone()).collect();
-        let purse = Purse::new(&Budget::default(), Instant::now());
+        let purse = Purse::new(budget, Instant::now());
         let mut meter = Meter::new(&purse, u64::MAX);
         Kv.decide(&timed.collect::<Vec<_>>(), &classes, &mut meter)
+    }
+
+    #[test]
+    fn a_budget_that_has_ended_is_noticed_on_the_way() {
+        let text = "x".repeat(LOOK_EVERY);
+        let operations = [(0, 1, append(&text)), (2, 3, get(&text))];
+        let within = |time, memory_bytes| {
+            let budget = Budget { time, memory_bytes };
+            decide_within(&budget, &operations)
+        };
+        let (time, bytes) = (Duration::from_secs(60), 1 << 20);
+        assert_eq!(within(time, bytes), Outcome::Valid(vec![0, 1]));
+        assert_eq!(within(Duration::ZERO, bytes), Outcome::Undecided);
+        assert_eq!(within(time, 1 << 10), Outcome::Undecided);
     }
 
     #[test]
