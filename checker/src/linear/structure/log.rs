@@ -23,7 +23,9 @@ impl Structured for sequence::Log {
             .and_then(|guessed| match log.row() {
                 Err(_) if guessed => Err(Outcome::Undecided),
                 // Who else stands where is a matter of all, unless it is about values that differ.
-                Err(late) if late.about.is_empty() => Err(Outcome::Illegal(late.operations)),
+                Err(late) if late.about.is_empty() => {
+                    Err(Outcome::Illegal((0..operations.len() as u32).collect()))
+                }
                 result => result.map_err(Outcome::Invalid),
             });
         match decided {
