@@ -161,6 +161,8 @@ impl Climb<'_> {
                 if next.capacity() > room {
                     room = next.capacity();
                     meter.hold(base + (kept + held(&next)) as u64).ok()?;
+                    // What was freed before may still be with the allocator.
+                    meter.time_left().ok()?;
                 }
             }
             meter.hold(base + (kept + held(&next)) as u64).ok()?;
