@@ -328,12 +328,13 @@ fn the_order_that_revisions_tell_is_taken_where_it_is_one_and_never_changes_a_ve
 
 #[test]
 fn who_goes_on_from_a_sum_of_a_counter_leaves_others_no_room_unless_something_is_taken_away() {
-    let both = |one: &str, other: &str| {
-        let [(one, told), (other, other_told)] =
+    let report = |before: &str, one: &str, other: &str| {
+        let [(one, sum), (other, other_sum)] =
             [one, other].map(|it| it.split_once(" → ").expect("it was answered"));
-        let invoked = format!("0 :invoke :{one}\n1 :invoke :{other}\n");
+        let invoked = format!("{before}0 :invoke :{one}\n1 :invoke :{other}\n");
         let [one, other] = [one, other].map(|it| it.split(' ').next().unwrap_or(it));
-        invoked + &format!("0 :ok :{one} {told}\n1 :ok :{other} {other_told}\n")
+        let answered = format!("0 :ok :{one} {sum}\n1 :ok :{other} {other_sum}\n");
+        explained(&told(&(invoked + &answered)), Model::Counter)
     };
     let (two, four) = ("add-and-get 2 → 2", "add-and-get 2 → 4");
     let others = "2 :invoke :add 1\n3 :invoke :add 3\n4 :invoke :add 2\n";
@@ -360,10 +361,7 @@ fn who_goes_on_from_a_sum_of_a_counter_leaves_others_no_room_unless_something_is
             "one went from 2 to 4, the other saw 3",
         ),
     ] {
-        let report = explained(
-            &told(&(others.to_owned() + &both(one, other))),
-            Model::Counter,
-        );
+        let report = report(others, one, other);
         assert_eq!(report.verdict, Verdict::Invalid, "{one}, {other}");
         assert_eq!(report.counterexample.len(), 4, "{:?}", report.explanation);
         let why = format!("Why: {why}, and nothing was taken away.");
@@ -383,10 +381,7 @@ fn who_goes_on_from_a_sum_of_a_counter_leaves_others_no_room_unless_something_is
             "read nil → 1",
         ),
     ] {
-        let report = explained(
-            &told(&(before.to_owned() + &both(one, other))),
-            Model::Counter,
-        );
+        let report = report(before, one, other);
         assert_eq!(report.verdict, Verdict::Valid, "{before}{one}, {other}");
     }
 }

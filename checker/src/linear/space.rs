@@ -14,6 +14,9 @@ use crate::history::History;
 use crate::model::register::{Action, NEVER, Operation};
 use crate::model::{Effect, Specification};
 
+/// Room for what a short history needs, so that nothing grows in it.
+pub(super) const FEW: usize = 28;
+
 /// States and classes of interchangeable operations, numbered, and how they go together.
 pub(crate) trait Space {
     /// The state before the first operation.
@@ -74,7 +77,6 @@ pub(crate) struct RegisterSpace {
 impl RegisterSpace {
     /// Numbers the operations' classes.
     pub(crate) fn new(operations: &[Operation], initial: u32) -> (Self, Vec<Timed>) {
-        const FEW: usize = 28;
         let mut numbers: HashMap<Action, u32, FixedState> =
             HashMap::with_capacity_and_hasher(FEW, FixedState::default());
         let mut actions = Vec::with_capacity(FEW);

@@ -29,7 +29,7 @@ use hashbrown::HashTable;
 
 use super::bits::Bits;
 use super::budget::{Meter, Spent};
-use super::space::{Space, Timed};
+use super::space::{FEW, Space, Timed};
 use super::timeline::Timeline;
 use crate::model::Effect;
 
@@ -82,9 +82,6 @@ pub(crate) fn search_from(
         width => Ok(Answer::TooWide(width)),
     }
 }
-
-/// Room for what a search without trouble holds, so that nothing grows in it.
-const FEW: usize = 28;
 
 /// What is held is told once in so many events, and with every choice.
 const HOLD_EVERY: u32 = 256;

@@ -320,10 +320,11 @@ impl<'a> Strings<'a> {
         let Some(other) = self.left.insert(by, value) else {
             return Ok(());
         };
-        let (get, before) = (
-            self.seen[value as usize].shown_by,
-            self.seen[value as usize].before,
-        );
+        let Seen {
+            before,
+            shown_by: get,
+            ..
+        } = self.seen[value as usize];
         if !self.is_put(value as usize) && self.begins_with(before, other) {
             // It stands in one string twice.
             return Err(contradiction(vec![get, by]));

@@ -50,6 +50,17 @@ fn swap_answers(ops: &mut [Op], one: usize, other: usize) {
     }
 }
 
+/// With two answers swapped, or as they are.
+fn perhaps_swapped(rng: &mut StdRng, mut ops: Vec<Op>) -> History {
+    let ends = ends(&ops);
+    if rng.random_bool(0.6) && !ends.is_empty() {
+        let mut draw = || ends[rng.random_range(0..ends.len())];
+        let (one, other) = (draw(), draw());
+        swap_answers(&mut ops, one, other);
+    }
+    ops.into_iter().collect()
+}
+
 /// What clients record, each with one operation open at a time, which takes effect when it is invoked
 /// or when it returns.
 fn record(
@@ -329,14 +340,8 @@ pub(super) fn strings_of_few_texts(rng: &mut StdRng, unknown: f64) -> History {
         string += op.value.as_str().unwrap_or_default();
         Some(op.value.clone())
     };
-    let mut ops = record(rng, unknown, invoke, effect);
-    let ends = ends(&ops);
-    if rng.random_bool(0.6) && !ends.is_empty() {
-        let mut draw = || ends[rng.random_range(0..ends.len())];
-        let (one, other) = (draw(), draw());
-        swap_answers(&mut ops, one, other);
-    }
-    ops.into_iter().collect()
+    let ops = record(rng, unknown, invoke, effect);
+    perhaps_swapped(rng, ops)
 }
 
 /// A counter to which ones are added; some clients are told the sum.
@@ -469,12 +474,6 @@ pub(super) fn lease(rng: &mut StdRng, unknown: f64) -> History {
         let token = op.value.as_u64().or_else(|| op.value["token"].as_u64());
         (token == Some(latest)).then_some(Value::Null)
     };
-    let mut ops = record(rng, unknown, invoke, effect);
-    let ends = ends(&ops);
-    if rng.random_bool(0.6) && !ends.is_empty() {
-        let mut draw = || ends[rng.random_range(0..ends.len())];
-        let (one, other) = (draw(), draw());
-        swap_answers(&mut ops, one, other);
-    }
-    ops.into_iter().collect()
+    let ops = record(rng, unknown, invoke, effect);
+    perhaps_swapped(rng, ops)
 }
