@@ -2,7 +2,7 @@
 //! beside the history where that is the bound.
 //!
 //! `cargo bench -p ordeal-checker --bench budgets` · a row alone: `… -- 3` · Memory is what Linux tells of the
-//! process, with the system's allocator.
+//! process, with the allocator that `ordeal` has, without the pages of the program's own file.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,6 +12,9 @@ use ordeal_checker::history::generate::{Object, Recipe, generate};
 use ordeal_checker::txn::Data;
 use ordeal_checker::txn::generate::{Plan, generate as transactions};
 use ordeal_checker::{Budget, Model, Options, Report, Verdict, check};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A history, and what each of two checks of it may spend: one is short of time, the other of memory.
 struct Row {
@@ -42,22 +45,70 @@ impl Made {
 
 /// What takes longer, or more, than it may have.
 fn rows() -> Vec<Row> {
-    let object = |name, model, object, operations, clients, unknown, values| Row {
+    let mut rows = objects();
+    rows.extend(million_transactions());
+    rows
+}
+
+fn objects() -> Vec<Row> {
+    let row = |name, model, time_ms, recipe| Row {
         name,
         model,
-        made: Made::Objects(Recipe {
-            object,
-            operations,
-            clients,
-            unknown,
-            values,
-            seed: 1,
-            ..Recipe::default()
-        }),
-        time_ms: 1_000,
+        made: Made::Objects(Recipe { seed: 1, ..recipe }),
+        time_ms,
         memory_mb: 30,
     };
-    let transactions = |name, model, data, plant, time_ms, memory_mb| Row {
+    let crowded = |object, values| Recipe {
+        object,
+        operations: 20_000,
+        clients: 30,
+        unknown: 0.05,
+        values,
+        ..Recipe::default()
+    };
+    let read_whole = |object, operations| Recipe {
+        object,
+        operations,
+        clients: 10,
+        unknown: 0.01,
+        ..Recipe::default()
+    };
+    vec![
+        row(
+            "counter, several amounts, 5% unknown",
+            Model::Counter,
+            1_000,
+            crowded(Object::Counter, None),
+        ),
+        row(
+            "queue, elements that repeat",
+            Model::Queue,
+            1_000,
+            crowded(Object::Queue, Some(5)),
+        ),
+        row(
+            "key-value, texts that repeat",
+            Model::Kv,
+            1_000,
+            crowded(Object::Kv, Some(3)),
+        ),
+        row(
+            "set, long reads",
+            Model::Set,
+            500,
+            read_whole(Object::Set, 20_000),
+        ),
+        row(
+            "append log, long reads",
+            Model::AppendLog,
+            150,
+            read_whole(Object::AppendLog, 12_000),
+        ),
+    ]
+}
+
+fn million_transactions() -> Vec<Row> {
+    let row = |name, model, data, plant, time_ms, memory_mb| Row {
         name,
         model,
         made: Made::Transactions(Plan {
@@ -71,7 +122,7 @@ fn rows() -> Vec<Row> {
     };
     let lists = |name, time_ms, memory_mb| {
         let plant = Some("G2-item");
-        transactions(
+        row(
             name,
             Model::ListAppend,
             Data::Lists,
@@ -81,7 +132,7 @@ fn rows() -> Vec<Row> {
         )
     };
     let registers = |name, time_ms, memory_mb| {
-        transactions(
+        row(
             name,
             Model::RwRegister,
             Data::Registers,
@@ -91,51 +142,6 @@ fn rows() -> Vec<Row> {
         )
     };
     vec![
-        object(
-            "counter, several amounts, 5% unknown",
-            Model::Counter,
-            Object::Counter,
-            20_000,
-            30,
-            0.05,
-            None,
-        ),
-        object(
-            "queue, elements that repeat",
-            Model::Queue,
-            Object::Queue,
-            20_000,
-            30,
-            0.05,
-            Some(5),
-        ),
-        object(
-            "key-value, texts that repeat",
-            Model::Kv,
-            Object::Kv,
-            20_000,
-            30,
-            0.05,
-            Some(3),
-        ),
-        object(
-            "set, long reads",
-            Model::Set,
-            Object::Set,
-            20_000,
-            10,
-            0.01,
-            None,
-        ),
-        object(
-            "append log, long reads",
-            Model::AppendLog,
-            Object::AppendLog,
-            12_000,
-            10,
-            0.01,
-            None,
-        ),
         lists("1,000,000 list-append transactions, one G2-item", 700, 150),
         lists("the same", 1_500, 300),
         registers("1,000,000 register transactions", 700, 150),
@@ -206,11 +212,12 @@ fn grown_by(row: Row) -> String {
     };
     // The most that was resident is counted from here on.
     let cleared = std::fs::write("/proc/self/clear_refs", "5");
-    let before = cleared.ok().and_then(|()| resident("VmRSS:"));
+    let before = cleared.ok().and_then(|()| resident("RssAnon:"));
     let report = checked(&history, row.model, budget);
-    match before.zip(resident("VmHWM:")) {
-        Some((before, most)) => {
-            let grew = most.saturating_sub(before) as f64 / 1e6;
+    let most = resident("VmHWM:").zip(resident("RssFile:"));
+    match before.zip(most) {
+        Some((before, (most, file))) => {
+            let grew = most.saturating_sub(file).saturating_sub(before) as f64 / 1e6;
             format!("{}{grew:.1} MB", decided(&report))
         }
         None => "not told here".to_owned(),

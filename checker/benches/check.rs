@@ -1,4 +1,5 @@
-//! The speed table of the crate's README: one row a bench, on seeded histories. Reading is apart.
+//! The speed table of the crate's README: one row a bench, on seeded histories, with the allocator that
+//! `ordeal` has. Reading is apart.
 //!
 //! `cargo bench -p ordeal-checker` · a row alone: `cargo bench -p ordeal-checker -- 'one register'` ·
 //! a first impression of all in two minutes: `… --bench check -- --quick`
@@ -15,6 +16,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ordeal_checker::history::generate::{Anomaly, Object, Recipe, generate};
 use ordeal_checker::history::{History, ReadOptions, jsonl, read_file};
 use ordeal_checker::{Model, Options, Verdict, check};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn recipe(operations: usize, clients: usize, unknown: f64) -> Recipe {
     Recipe {
@@ -190,11 +194,12 @@ fn threads(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(3));
     for threads in [1, 2] {
-        let mut options = Options::new(Model::Register);
-        options.threads = Some(threads);
+        let options = Options::new(Model::Register);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().expect("there are threads");
         group.bench_function(format!("1M ops, 1000 keys: {threads}"), |bencher| {
             let history = &*history;
-            bencher.iter(|| check(black_box(history), &options));
+            pool.install(|| bencher.iter(|| check(black_box(history), &options)));
         });
     }
     group.finish();

@@ -1,4 +1,5 @@
-//! The speed table of `TRANSACTIONS.md`: a million transactions, read and judged.
+//! The speed table of `TRANSACTIONS.md`: a million transactions, read and judged, with the allocator that
+//! `ordeal` has.
 //!
 //! `cargo bench -p ordeal-checker --bench transactions` · a row alone: `… -- 'list-append'`
 
@@ -12,6 +13,9 @@ use ordeal_checker::txn::generate::{Plan, generate};
 use ordeal_checker::txn::level::Level;
 use ordeal_checker::txn::{Data, Expect};
 use ordeal_checker::{Model, Options, Verdict, check};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TRANSACTIONS: usize = 1_000_000;
 

@@ -90,6 +90,8 @@ fn timed(
     let started = std::time::Instant::now();
     let mut report = match threads {
         None => check(),
+        // It takes a while to start others.
+        Some(threads) if threads == rayon::current_num_threads() => check(),
         Some(threads) => match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
             Ok(pool) => pool.install(check),
             Err(error) => Report::unknown("any", format!("no threads to check with: {error}")),

@@ -150,7 +150,7 @@ impl FromStr for Model {
 /// What a check may spend. Past it the verdict is unknown, and says so.
 ///
 /// The memory is what the engines count that they hold. On Linux it has also ended when the whole process grew
-/// by a twentieth more than that since the check began, and by 16 MiB at least: what an allocator keeps of that
+/// by that less a twentieth since the check began, and by 16 MiB at least: what an allocator keeps of that
 /// which was freed is counted by nobody, and it is the process that a system kills. So what else grows in the
 /// process meanwhile counts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,8 @@ pub struct Options {
     pub failed_cas_differs: bool,
     /// What may be spent.
     pub budget: Budget,
-    /// Threads; none: as many as there are cores.
+    /// Threads, which are started for the check unless it is called where there are just as many; none: those
+    /// that are there, as many as there are cores.
     pub threads: Option<usize>,
     /// Whether to shrink and explain a violation.
     pub explain: bool,

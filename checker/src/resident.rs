@@ -21,23 +21,31 @@ pub(crate) struct Growth {
 const LEAST: u64 = 16 << 20;
 
 impl Growth {
-    /// From now on so much; a twentieth more before it is over, as what is counted should end first. Who
-    /// checks many short histories does not look anew for each.
+    /// From now on so much, less a twentieth: between two looks something may double, and its old self
+    /// stays with the allocator. Who checks many short histories does not look anew for each.
     pub(crate) fn allowed(bytes: u64) -> Option<Self> {
         Some(Growth {
             from: told(Instant::now())?,
-            most: bytes.saturating_add(bytes / 20).max(LEAST),
+            most: (bytes - bytes / 20).max(LEAST),
         })
     }
 
-    /// What the process grew by, when that is more than it may.
+    /// What the process grew by, when that is more than it may. It may be some milliseconds old when
+    /// it is not.
     pub(crate) fn over(self, now: Instant) -> Option<u64> {
-        let beyond = |bytes: u64| {
-            let grown = bytes.saturating_sub(self.from);
-            (grown > self.most).then_some(grown)
-        };
+        self.beyond(told(now)?)?;
         // What was told may be old when another thread is just looking.
-        beyond(told(now)?).and_then(|_| beyond(resident_bytes()?))
+        self.over_now()
+    }
+
+    /// The same, as it is now.
+    pub(crate) fn over_now(self) -> Option<u64> {
+        self.beyond(resident_bytes()?)
+    }
+
+    fn beyond(self, bytes: u64) -> Option<u64> {
+        let grown = bytes.saturating_sub(self.from);
+        (grown > self.most).then_some(grown)
     }
 }
 

@@ -95,7 +95,7 @@ impl Calls {
 }
 
 /// Rows that are paired in one go, whatever the threads: what they come to stays in a core's cache.
-const PART_ROWS: usize = 1 << 16;
+const PART_ROWS: usize = 1 << 15;
 
 /// The last call of each process: a table for the usual small numbers, a map for wild ones.
 #[derive(Default)]

@@ -66,6 +66,14 @@ impl Purse {
         }
     }
 
+    /// Whether the process has not outgrown the memory, as it is now.
+    fn memory_left(&self) -> Result<(), Spent> {
+        match self.growth.and_then(Growth::over_now) {
+            Some(_) => Err(Spent::Memory),
+            None => Ok(()),
+        }
+    }
+
     /// What ended, as something has.
     pub(crate) fn ended(&self) -> Spent {
         self.time_left().err().unwrap_or(Spent::Time)
@@ -100,10 +108,15 @@ pub(crate) struct Meter<'a> {
     steps_left: u64,
     until_look: u32,
     held: u64,
+    /// The most that was held when what the process grew by was looked at.
+    looked_at: u64,
 }
 
 /// Steps between two looks at the clock: about a tenth of a millisecond.
 const LOOK_EVERY: u32 = 1024;
+
+/// Bytes between two looks at what the process grew by: to fill them takes longer than the look.
+const LOOK_EVERY_BYTES: u64 = 256 << 10;
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(purse: &'a Purse, steps: u64) -> Self {
@@ -112,6 +125,7 @@ impl<'a> Meter<'a> {
             steps_left: steps,
             until_look: LOOK_EVERY,
             held: 0,
+            looked_at: 0,
         }
     }
 
@@ -144,6 +158,10 @@ impl<'a> Meter<'a> {
             self.purse.give(self.held - bytes);
         }
         self.held = bytes;
+        if bytes >= self.looked_at + LOOK_EVERY_BYTES {
+            self.looked_at = bytes;
+            self.purse.memory_left()?;
+        }
         Ok(())
     }
 }
@@ -156,6 +174,26 @@ impl Drop for Meter<'_> {
 
 /// What a vector holds, or will while it grows: before the next item, when it is full.
 pub(crate) fn grown<T>(items: &Vec<T>) -> usize {
-    let full = items.len() + 1 >= items.capacity();
-    items.capacity() * size_of::<T>() * if full { 3 } else { 1 }
+    grown_by(items, 1)
+}
+
+/// The same, before so many more.
+pub(crate) fn grown_by<T>(items: &Vec<T>, more: usize) -> usize {
+    let bytes = items.capacity() * size_of::<T>();
+    while_growing(items.len() + more, items.capacity(), bytes)
+}
+
+/// What a table of so many bytes holds, or will while it grows to so many entries. The old one lives
+/// until all are in the new one, which has twice the room.
+pub(crate) fn while_growing(entries: usize, capacity: usize, bytes: usize) -> usize {
+    bytes * if entries >= capacity { 3 } else { 1 }
+}
+
+/// What a list that began within itself holds outside.
+pub(crate) fn spilled<A: smallvec::Array>(items: &smallvec::SmallVec<A>) -> usize {
+    if items.spilled() {
+        items.capacity() * size_of::<A::Item>()
+    } else {
+        0
+    }
 }

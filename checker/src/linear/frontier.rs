@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::budget::{Meter, Spent};
+use super::budget::{Meter, Spent, grown_by, spilled, while_growing};
 use super::space::{Space, Timed};
 
 /// A state, and the open operations that took effect, sorted.
@@ -81,11 +81,15 @@ impl<S: Space> Walk<'_, S> {
         let mut seen: HashSet<Configuration, FixedState> = HashSet::default();
         let mut next: HashMap<Configuration, u32, FixedState> = HashMap::default();
         let mut work = frontier;
+        // What they hold outside themselves.
+        let mut outside: usize = work.iter().map(|((_, done), _)| spilled(done)).sum();
         while let Some(((state, done), last)) = work.pop() {
             meter.step()?;
+            outside -= spilled(&done);
             if let Ok(at) = done.binary_search(&returning) {
                 let mut done = done;
                 done.remove(at);
+                outside += spilled(&done);
                 next.entry((state, done)).or_insert(last);
                 continue;
             }
@@ -102,17 +106,21 @@ impl<S: Space> Walk<'_, S> {
                         if self.steps.len() == START as usize {
                             return Err(Spent::Memory);
                         }
+                        outside += 2 * spilled(&configuration.1);
                         seen.insert(configuration.clone());
                         work.push((configuration, self.steps.len() as u32));
                         self.steps.push((last, number));
                     }
                 }
             }
-            let each = size_of::<(Configuration, u32)>() as u64 + 1;
-            let configurations = seen.capacity() + next.capacity() + work.capacity();
-            let steps = self.steps.capacity() * size_of::<Step>();
-            let space = self.space.memory_bytes();
-            meter.hold(configurations as u64 * each + steps as u64 + space)?;
+            // As many as the next one may lead to.
+            let more = self.open.len();
+            let bytes = while_growing(seen.len() + more, seen.capacity(), seen.allocation_size())
+                + while_growing(next.len() + 1, next.capacity(), next.allocation_size())
+                + grown_by(&work, more)
+                + grown_by(&self.steps, more)
+                + outside;
+            meter.hold(bytes as u64 + self.space.memory_bytes())?;
         }
         Ok(next.into_iter().collect())
     }

@@ -78,8 +78,7 @@ pub(crate) fn check(history: &History, options: &Options) -> Report {
 
 fn check_registers(history: &History, options: &Options) -> Report {
     let started = Instant::now();
-    let growth = Growth::allowed(options.budget.memory_bytes);
-    let purse = Purse::new(&options.budget, started).within(growth);
+    let purse = purse(options, started);
     let alive = || purse.time_left().is_ok();
     let calls = match history.calls_while(alive) {
         Ok(Some(calls)) => calls,
@@ -155,8 +154,7 @@ fn check_each<M: Specification>(
     narrow: impl Fn(&M::Op, &[String]) -> M::Op,
 ) -> Report {
     let started = Instant::now();
-    let growth = Growth::allowed(options.budget.memory_bytes);
-    let purse = Purse::new(&options.budget, started).within(growth);
+    let purse = purse(options, started);
     let alive = || purse.time_left().is_ok();
     let calls = match history.calls_while(alive) {
         Ok(Some(calls)) => calls,
@@ -206,6 +204,12 @@ fn check_each<M: Specification>(
         };
         (space, object.operations.clone())
     })
+}
+
+/// What the options allow, from now on.
+fn purse(options: &Options, started: Instant) -> Purse {
+    let growth = Growth::allowed(options.budget.memory_bytes);
+    Purse::new(&options.budget, started).within(growth)
 }
 
 fn malformed(options: &Options, error: &HistoryError) -> Report {

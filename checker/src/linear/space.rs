@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet, HashTable};
 use serde_json::Value;
 
-use super::budget::{Meter, grown};
+use super::budget::{Meter, grown, while_growing};
 use super::structure::Outcome;
 use super::zones;
 use crate::history::History;
@@ -317,14 +317,11 @@ impl<M: Specification> Space for Numbered<'_, M> {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let table = |len: usize, capacity: usize, bytes: usize| {
-            bytes * if len + 1 >= capacity { 3 } else { 1 }
-        };
         let (known, steps) = (&self.known, &self.steps);
         let bytes = grown(&self.states)
             + self.heap_bytes
-            + table(known.len(), known.capacity(), known.allocation_size())
-            + table(steps.len(), steps.capacity(), steps.allocation_size());
+            + while_growing(known.len() + 1, known.capacity(), known.allocation_size())
+            + while_growing(steps.len() + 1, steps.capacity(), steps.allocation_size());
         bytes as u64
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::{Entered, Place, Search};
-use crate::linear::budget::grown;
+use crate::linear::budget::{grown, while_growing};
 use crate::linear::space::Space;
 
 impl<S: Space, const N: usize> Search<'_, S, N> {
@@ -65,13 +65,13 @@ impl<S: Space, const N: usize> Search<'_, S, N> {
 
     /// What is held, or will be after the next growth: the budget must not be passed by growing.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let table_full = self.table.len() + 1 >= self.table.capacity();
+        let table = &self.table;
         let bytes = grown(&self.entered)
             + grown(&self.entered_used)
             + grown(&self.frames)
             + grown(&self.candidates)
             + grown(&self.moves)
-            + self.table.allocation_size() * if table_full { 3 } else { 1 };
+            + while_growing(table.len() + 1, table.capacity(), table.allocation_size());
         bytes as u64 + self.space.memory_bytes()
     }
 }

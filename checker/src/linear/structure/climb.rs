@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::levels::{Left, Level, Levels};
 use super::sums::{Counts, Item, Stock, most_wanted, takings};
-use crate::linear::budget::Meter;
+use crate::linear::budget::{Meter, grown, spilled};
 
 /// How much is looked at.
 #[derive(Clone, Copy)]
@@ -89,19 +89,8 @@ impl Way {
     }
 }
 
-/// What ways hold, and what sorting them takes.
-fn held(ways: &Vec<Way>) -> usize {
-    const KEY: usize = 32;
-    ways.capacity() * (size_of::<Way>() + KEY) + ways.iter().map(Way::bytes).sum::<usize>()
-}
-
-fn spilled<A: smallvec::Array<Item = u32>>(numbers: &SmallVec<A>) -> usize {
-    if numbers.spilled() {
-        numbers.capacity() * size_of::<u32>()
-    } else {
-        0
-    }
-}
+/// What sorting takes of each way.
+const KEY_BYTES: usize = 32;
 
 /// The way to the level before, and what was added after that.
 struct Come {
@@ -124,6 +113,40 @@ pub(super) fn order(levels: &Levels<'_>, width: Width, meter: &mut Meter<'_>) ->
     Climb { levels, width }.climb(meter)
 }
 
+/// The ways to a level, and what there is of them is told while they become more.
+struct Ways<'m, 'p> {
+    all: Vec<Way>,
+    /// What they hold outside themselves.
+    outside: usize,
+    /// What is held beside them.
+    beside: usize,
+    meter: &'m mut Meter<'p>,
+    /// The budget ended; no more is taken.
+    spent: bool,
+}
+
+impl Ways<'_, '_> {
+    fn push(&mut self, way: Way) {
+        const TOLD_EVERY: usize = 256;
+        if self.spent {
+            return;
+        }
+        self.outside += way.bytes();
+        let fills = self.all.len() + 1 >= self.all.capacity();
+        self.all.push(way);
+        if fills || self.all.len().is_multiple_of(TOLD_EVERY) {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let sorting = self.all.capacity() * KEY_BYTES;
+        let bytes = self.beside + grown(&self.all) + sorting + self.outside;
+        let held = self.meter.hold(bytes as u64);
+        self.spent |= held.and_then(|()| self.meter.time_left()).is_err();
+    }
+}
+
 struct Climb<'a> {
     levels: &'a Levels<'a>,
     width: Width,
@@ -137,7 +160,7 @@ impl Climb<'_> {
             amounts,
             ..
         } = self.levels;
-        let base = self.levels.bytes();
+        let base = self.levels.bytes() as usize;
         let (mut entered, mut bytes) = (0, 0);
         let mut ways = vec![Way {
             at: 0,
@@ -153,19 +176,23 @@ impl Climb<'_> {
             let begun = self.levels.begun(known, pair[1].upto).max(entered);
             let fresh = &known[entered..begun];
             entered = begun;
-            let mut next: Vec<Way> = Vec::new();
-            let (kept, mut room) = (bytes + held(&ways), 0);
-            meter.time_left().ok()?;
+            let below = ways.capacity() * size_of::<Way>();
+            let outside = ways.iter().map(Way::bytes).sum::<usize>();
+            let mut next = Ways {
+                all: Vec::new(),
+                outside: 0,
+                beside: base + bytes + below + outside,
+                meter,
+                spent: false,
+            };
+            next.tell();
             for (before, way) in ways.iter().enumerate() {
                 self.rise(&pair[0], &pair[1], before as u32, way, fresh, &mut next);
-                if next.capacity() > room {
-                    room = next.capacity();
-                    meter.hold(base + (kept + held(&next)) as u64).ok()?;
-                    // What was freed before may still be with the allocator.
-                    meter.time_left().ok()?;
+                if next.spent {
+                    return None;
                 }
             }
-            meter.hold(base + (kept + held(&next)) as u64).ok()?;
+            let mut next = next.all;
             self.choose(&mut next, &pair[1]);
             if next.is_empty() {
                 return None;
@@ -198,7 +225,7 @@ impl Climb<'_> {
         before: u32,
         way: &Way,
         fresh: &[u32],
-        next: &mut Vec<Way>,
+        next: &mut Ways<'_, '_>,
     ) {
         let all = self.levels;
         let begin = way.at.max(from.from);
@@ -261,7 +288,7 @@ impl Climb<'_> {
     }
 
     /// The ways that add only what has begun by then.
-    fn rise_before(&self, horizon: u32, step: &Step<'_>, used: &Used, next: &mut Vec<Way>) {
+    fn rise_before(&self, horizon: u32, step: &Step<'_>, used: &Used, next: &mut Ways<'_, '_>) {
         let (all, to) = (self.levels, step.to);
         let unused = self.unused(used, horizon);
         let begun: Left = step
@@ -318,7 +345,7 @@ impl Climb<'_> {
                         });
                     }
                     fills -= 1;
-                    fills > 0
+                    fills > 0 && !next.spent
                 },
             );
         });
