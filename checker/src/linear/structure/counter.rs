@@ -43,7 +43,7 @@ impl Structured for Counter {
             return Outcome::Undecided;
         };
         let order = |width, meter: &mut Meter<'_>| {
-            let order = climb::order(&levels, width, meter)?;
+            let order = with_idle(operations, classes, climb::order(&levels, width, meter)?);
             let legal = self.allows(operations, classes, &order, meter);
             legal.then_some(order)
         };
@@ -72,6 +72,36 @@ impl Structured for Counter {
         };
         keeps_to_time(operations, order) && order.iter().all(|&number| step(number))
     }
+}
+
+/// The order with those that add nothing and were told nothing: each right after all that returned before
+/// it began. Who begins after it has returned comes after one of those, or stands behind all the same.
+fn with_idle(operations: &[Timed], classes: &[CounterOp], order: Vec<u32>) -> Vec<u32> {
+    let is_idle = |it: &Timed| {
+        let adds_nothing = matches!(classes[it.class as usize], CounterOp::Add(0, _));
+        adds_nothing && !it.is_open() && told(it, classes).is_none()
+    };
+    let mut idle: Vec<u32> = (0..operations.len() as u32).collect();
+    idle.retain(|&it| is_idle(&operations[it as usize]));
+    if idle.is_empty() {
+        return order;
+    }
+    let ret = |it: u32| operations[it as usize].ret;
+    let mut returned: Vec<(u32, usize)> = order.iter().map(|&it| ret(it)).zip(1..).collect();
+    returned.sort_unstable();
+    let (mut before, mut ended) = (0, returned.into_iter().peekable());
+    let mut whole = Vec::with_capacity(order.len() + idle.len());
+    for it in idle {
+        let invoke = operations[it as usize].invoke;
+        let from = before;
+        while let Some((_, place)) = ended.next_if(|&(ret, _)| ret < invoke) {
+            before = place.max(before);
+        }
+        whole.extend_from_slice(&order[from..before]);
+        whole.push(it);
+    }
+    whole.extend_from_slice(&order[before..]);
+    whole
 }
 
 /// The sum that an operation was told, which surely happened.

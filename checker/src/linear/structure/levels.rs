@@ -37,7 +37,7 @@ const LOOKS_MAX: usize = 1 << 22;
 #[derive(Default)]
 pub(super) struct Level {
     pub(super) value: i128,
-    /// Who answered it without adding, by invocation.
+    /// Who answered it and added nothing, by invocation.
     pub(super) reads: Vec<u32>,
     /// Who went on from it, and answered the next one.
     pub(super) leaver: Option<u32>,
@@ -77,8 +77,8 @@ pub(super) struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    /// Of answers that are not out of bounds, and leave each other room. None where it is not only more than zero
-    /// that is added.
+    /// Of answers that are not out of bounds, and leave each other room. Who adds nothing and was told nothing
+    /// is left out. None where something is taken away.
     pub(super) fn new(
         initial: i64,
         operations: &[Timed],
@@ -92,7 +92,11 @@ impl<'a> Levels<'a> {
         for (number, it) in operations.iter().enumerate() {
             let number = number as u32;
             match classes[it.class as usize] {
-                CounterOp::Add(by, _) if by < 1 => return None,
+                CounterOp::Add(by, _) if by < 0 => return None,
+                CounterOp::Add(0, Some(answer)) if !it.is_open() => {
+                    levels.entry(answer.into()).or_default().reads.push(number);
+                }
+                CounterOp::Add(0, _) => {}
                 CounterOp::Add(by, Some(answer)) if !it.is_open() => {
                     let (by, answer) = (i128::from(by), i128::from(answer));
                     levels.entry(answer).or_default();

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::objects::{
-    counter_of_amounts, counter_of_ones, counter_up_and_down, lease, log_of_answers, owned_lock,
+    counter_of_amounts, counter_of_at_least, counter_of_ones, lease, log_of_answers, owned_lock,
     priorities, recorded, registers, set_of_answers, strings_of_few_texts,
 };
 use super::{linearizable, purse, rounds, seed, the_rest_could_help};
@@ -379,11 +379,12 @@ fn counters_agree_with_the_twin() {
     for (draw, open_one_in) in [
         (counter_of_amounts as Draw, 200),
         (counter_of_ones, 200),
-        (counter_up_and_down, 1),
+        (|rng, unknown| counter_of_at_least(0, rng, unknown), 200),
+        (|rng, unknown| counter_of_at_least(-3, rng, unknown), 1),
     ] {
         has_bite(
             structure_agrees(&model, draw, amount_is_one),
-            [10, 8, 20],
+            [10, 10, 20],
             open_one_in,
         );
     }
