@@ -197,3 +197,24 @@ pub(crate) fn spilled<A: smallvec::Array>(items: &smallvec::SmallVec<A>) -> usiz
         0
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Instant;
+
+    use super::{LOOK_EVERY_BYTES, Meter, Purse, Spent};
+    use crate::options::Budget;
+    use crate::resident::tests::OUTGROWN;
+
+    #[test]
+    fn what_the_process_grew_by_is_looked_at_when_an_engine_holds_more() {
+        let purse = Purse::new(&Budget::default(), Instant::now()).within(Some(OUTGROWN));
+        let mut meter = Meter::new(&purse, 1);
+        assert_eq!(meter.hold(LOOK_EVERY_BYTES - 1), Ok(()));
+        assert_eq!(meter.hold(LOOK_EVERY_BYTES), Err(Spent::Memory));
+        // What it held before may be held again.
+        assert_eq!(meter.hold(0), Ok(()));
+        assert_eq!(meter.hold(LOOK_EVERY_BYTES), Ok(()));
+        assert_eq!(meter.hold(2 * LOOK_EVERY_BYTES), Err(Spent::Memory));
+    }
+}
