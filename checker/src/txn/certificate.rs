@@ -42,7 +42,22 @@ pub(crate) fn replays(
     Ok(replay.goes_on(events.iter().copied(), watch)? && replay.is_whole())
 }
 
+/// Whether any order of all that took effect explains every read, tried one by one; none when that takes
+/// more events than are left.
+pub(crate) fn some_order_replays(
+    table: &Table,
+    writes: &Writes,
+    level: Level,
+    events_left: &mut u32,
+) -> Option<bool> {
+    let live: Vec<u32> = (0..table.len() as u32)
+        .filter(|&txn| writes.is_live(txn))
+        .collect();
+    Replay::of(table, writes, level).ends_well(&live, events_left)
+}
+
 /// A replay, part by part.
+#[derive(Clone)]
 pub(crate) struct Replay<'a> {
     table: &'a Table,
     writes: &'a Writes,
@@ -88,6 +103,26 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Whether what is left of these transactions can be replayed, in whatever order.
+    fn ends_well(&self, live: &[u32], events_left: &mut u32) -> Option<bool> {
+        if self.is_whole() {
+            return Some(true);
+        }
+        for &txn in live {
+            let event = match self.started[txn as usize] {
+                NEVER => Event::Start(txn),
+                ENDED => continue,
+                _ => Event::Commit(txn),
+            };
+            *events_left = events_left.checked_sub(1)?;
+            let mut next = self.clone();
+            if next.allows(event) && next.ends_well(live, events_left)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
     /// Whether these events may come next.
     pub(crate) fn goes_on(
         &mut self,
@@ -96,15 +131,19 @@ impl<'a> Replay<'a> {
     ) -> Result<bool, Stop> {
         for (at, event) in events.enumerate() {
             watch.round(at as u32)?;
-            let fine = match event {
-                Event::Start(txn) => self.writes.is_live(txn) && self.start(txn),
-                Event::Commit(txn) => (!self.real_time || self.in_time(txn)) && self.commit(txn),
-            };
-            if !fine {
+            if !self.allows(event) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether this event may come next.
+    fn allows(&mut self, event: Event) -> bool {
+        match event {
+            Event::Start(txn) => self.writes.is_live(txn) && self.start(txn),
+            Event::Commit(txn) => (!self.real_time || self.in_time(txn)) && self.commit(txn),
+        }
     }
 
     /// Whether all that took effect has committed.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::anomaly::{Anomaly, Because, Evidence, Kind, Order, Shape, Step};
+use super::least::{Kept, Least};
 use super::table::{Data, MicroOp, NEVER, Status, Table};
 use crate::history::History;
 
@@ -18,11 +19,43 @@ pub(crate) fn explain(history: &History, table: &Table, anomaly: &Anomaly) -> Ve
         names: anomaly.evidence.transactions(),
     };
     let mut lines = vec![format!("{}: {}.", anomaly.kind, meaning(anomaly.kind))];
-    lines.extend(words.names.iter().map(|&txn| words.introduce(txn)));
+    lines.extend(words.names.iter().map(|&txn| words.introduce(txn, false)));
     words.evidence(&anomaly.evidence, &mut lines);
     if !anomaly.smallest {
         lines.push("The search was cut short: a smaller cycle of this kind may exist.".into());
     }
+    lines
+}
+
+/// Explains why no order does, a sentence a line.
+pub(crate) fn explain_least(history: &History, table: &Table, least: &Least) -> Vec<String> {
+    /// So many steps are told.
+    const TOLD_MAX: usize = 24;
+    let names: Vec<u32> = least.transactions.iter().map(|it| it.txn).collect();
+    let words = Words {
+        history,
+        table,
+        names,
+    };
+    let (level, count) = (least.level, least.transactions.len());
+    let mut lines = vec![format!(
+        "No order of these {count} transactions is {level}, whatever the others did and whichever write came first:"
+    )];
+    let introduce = |it: &Kept| words.introduce(it.txn, it.weakened);
+    lines.extend(least.transactions.iter().map(introduce));
+    lines.extend(least.steps.iter().take(TOLD_MAX).map(|it| words.step(it)));
+    let untold = least.steps.len().saturating_sub(TOLD_MAX);
+    if untold > 0 {
+        lines.push(format!("… and {untold} more stand before others."));
+    }
+    lines.push(match least.confirmed {
+        Some(true) => "Each of their orders was tried: none explains what they read.".into(),
+        Some(false) => {
+            "An order of them does explain what they read: this is a mistake in the checker, please report it."
+                .into()
+        }
+        None => "There are too many orders of them to try each.".into(),
+    });
     lines
 }
 
@@ -112,13 +145,17 @@ impl Words<'_> {
         )
     }
 
-    fn introduce(&self, txn: u32) -> String {
+    /// What a transaction did, or only what it wrote.
+    fn introduce(&self, txn: u32, wrote_only: bool) -> String {
         let table = self.table;
-        let ops: Vec<String> = table.ops(txn).iter().map(|op| self.op(*op)).collect();
+        let ops = table.ops(txn).iter();
+        let ops = ops.filter(|op| !wrote_only || op.written().is_some());
+        let ops: Vec<String> = ops.map(|op| self.op(*op)).collect();
         let began = self.moment(table.invoked(txn));
         let ended = match (table.status(txn), table.completed(txn)) {
             (Status::Aborted, end) => format!("aborted at {}", self.moment(end)),
             (_, NEVER) => "of unknown outcome".to_owned(),
+            _ if wrote_only => "whenever it ended".to_owned(),
             (_, end) => format!("committed at {}", self.moment(end)),
         };
         format!(

@@ -27,6 +27,7 @@ pub mod generate;
 mod graph;
 mod intern;
 mod judge;
+mod least;
 pub mod level;
 mod lists;
 mod order;

@@ -6,7 +6,8 @@ use super::Standing;
 use super::analysis::{Analysis, Limits, analyze_under};
 use super::anomaly::{Anomaly, Because, Evidence, Step};
 use super::certificate::Event;
-use super::explain::explain;
+use super::explain::{explain, explain_least};
+use super::least::{Least, least};
 use super::level::Level;
 use super::reading::table_of;
 use super::register::Assume;
@@ -65,6 +66,18 @@ fn checked(history: &History, options: &Options, data: Data) -> Report {
         report.explanation = worst.explanation.clone();
     }
     report.details = details(&analysis, options.transactions.level);
+    // The weakest one was searched for last.
+    let refuted = analysis.refuted.last().copied();
+    if let Some(level) = refuted.filter(|_| options.explain && report.anomalies.is_empty()) {
+        let watch = watch.holding(table.memory());
+        let least = watch.and_then(|watch| least(history, &table, level, &limits, watch));
+        match least {
+            Ok(least) => show(history, &table, &least, &mut report),
+            Err(stop) => report.notes.push(format!(
+                "no few transactions are shown that no order explains: {stop}"
+            )),
+        }
+    }
     if report.verdict == Verdict::Invalid {
         let cut = analysis.unknown.iter();
         report
@@ -83,6 +96,24 @@ fn checked(history: &History, options: &Options, data: Data) -> Report {
         report.details["certificate"] = json!({"level": level.name(), "order": order});
     }
     report
+}
+
+/// Adds the transactions that no order explains.
+fn show(history: &History, table: &Table, least: &Least, report: &mut Report) {
+    let names: Vec<u32> = least.transactions.iter().map(|it| it.txn).collect();
+    report.counterexample = rows_of(history, table, &names);
+    report.explanation = explain_least(history, table, least);
+    let transactions = least.transactions.iter().map(|it| {
+        let mut told = transaction(history, table, &names, it.txn);
+        told["wrote_only"] = json!(it.weakened);
+        told
+    });
+    report.details["refused"] = json!({
+        "level": least.level.name(),
+        "transactions": transactions.collect::<Vec<_>>(),
+        "steps": least.steps.iter().map(|it| edge(table, &names, it)).collect::<Vec<_>>(),
+        "confirmed_by_second_engine": least.confirmed,
+    });
 }
 
 fn judge(name: &str, analysis: &Analysis, level: Level) -> Report {
@@ -166,7 +197,7 @@ fn anomalies(
                 } else {
                     Vec::new()
                 },
-                ops: ops(history, table, &shown.evidence),
+                ops: rows_of(history, table, &shown.evidence.transactions()),
                 details: data(history, table, shown),
             },
         ));
@@ -175,9 +206,10 @@ fn anomalies(
     all.into_iter().map(|(_, anomaly)| anomaly).collect()
 }
 
-fn ops(history: &History, table: &Table, evidence: &Evidence) -> Vec<Op> {
+/// The ops of transactions, in order of time.
+fn rows_of(history: &History, table: &Table, txns: &[u32]) -> Vec<Op> {
     let mut rows: Vec<u32> = Vec::new();
-    for txn in evidence.transactions() {
+    for &txn in txns {
         rows.extend([table.invoked(txn), table.completed(txn)]);
     }
     rows.retain(|&row| row != Call::OPEN);
@@ -190,34 +222,39 @@ fn ops(history: &History, table: &Table, evidence: &Evidence) -> Vec<Op> {
 /// An anomaly as data: transactions by their ops' indexes, steps by the transactions' places.
 fn data(history: &History, table: &Table, anomaly: &Anomaly) -> Value {
     let txns = anomaly.evidence.transactions();
-    let index = |row: u32| (row != NEVER).then(|| history.index(row as usize));
-    let transaction = |&txn: &u32| {
-        json!({
-            "name": format!("T{}", name(&txns, txn).map_or(0, |at| at + 1)),
-            "process": table.process(txn),
-            "invoked": index(table.invoked(txn)),
-            "completed": index(table.completed(txn)),
-        })
-    };
+    let transaction = |&txn: &u32| transaction(history, table, &txns, txn);
     let transactions: Vec<Value> = txns.iter().map(transaction).collect();
     let steps = match &anomaly.evidence {
         Evidence::Cycle(steps) | Evidence::Missed { path: steps, .. } => steps.as_slice(),
         _ => &[],
     };
-    let step = |step: &Step| {
-        let mut edge = because(table, step.because);
-        edge["from"] = json!(name(&txns, step.from));
-        edge["to"] = json!(name(&txns, step.to));
-        if let Because::Seen { reader, .. } = step.because {
-            edge["reader"] = json!(name(&txns, reader));
-        }
-        edge
-    };
     json!({
         "transactions": transactions,
-        "steps": steps.iter().map(step).collect::<Vec<_>>(),
+        "steps": steps.iter().map(|it| edge(table, &txns, it)).collect::<Vec<_>>(),
         "smallest": anomaly.smallest,
     })
+}
+
+/// One of these transactions.
+fn transaction(history: &History, table: &Table, txns: &[u32], txn: u32) -> Value {
+    let index = |row: u32| (row != NEVER).then(|| history.index(row as usize));
+    json!({
+        "name": format!("T{}", name(txns, txn).map_or(0, |at| at + 1)),
+        "process": table.process(txn),
+        "invoked": index(table.invoked(txn)),
+        "completed": index(table.completed(txn)),
+    })
+}
+
+/// A step between two of these transactions.
+fn edge(table: &Table, txns: &[u32], step: &Step) -> Value {
+    let mut edge = because(table, step.because);
+    edge["from"] = json!(name(txns, step.from));
+    edge["to"] = json!(name(txns, step.to));
+    if let Because::Seen { reader, .. } = step.because {
+        edge["reader"] = json!(name(txns, reader));
+    }
+    edge
 }
 
 /// A transaction's place among those of an instance.

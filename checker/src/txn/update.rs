@@ -11,18 +11,26 @@ use super::witness::Witness;
 use super::work::{Stop, Watch};
 use super::writes::NOBODY;
 
-/// The versions that a transaction read before its own first write of their key, each with the
+/// The versions that a transaction read before its own first write of their key, each once, with the
 /// version it then made.
 fn updates(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {
     let ops = table.ops(txn);
-    ops.iter().enumerate().filter_map(move |(at, op)| {
-        let version = op.written()?;
-        let earlier = || ops[..at].iter().filter(|earlier| earlier.key == op.key);
-        if earlier().any(|earlier| earlier.kind == Op::Write) {
-            return None;
-        }
-        let read = earlier().find(|earlier| earlier.kind == Op::Read)?;
-        Some((table.observed(*read), version))
+    let seen_of = |key: u32, upto: usize| {
+        let reads = ops[..upto].iter().filter(move |op| op.key == key);
+        reads.map(|&read| table.observed(read))
+    };
+    let writes = ops.iter().enumerate().filter_map(|(at, op)| {
+        let mut before = ops[..at].iter().filter(|it| it.key == op.key);
+        let is_first = before.all(|it| it.kind == Op::Read);
+        is_first.then_some((at, op.key, op.written()?))
+    });
+    writes.flat_map(move |(at, key, written)| {
+        let reads = (0..at).filter(move |&read| ops[read].key == key);
+        reads.filter_map(move |read| {
+            let seen = table.observed(ops[read]);
+            let is_new = seen_of(key, read).all(|it| it != seen);
+            is_new.then_some((seen, written))
+        })
     })
 }
 

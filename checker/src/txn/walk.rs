@@ -123,7 +123,8 @@ fn sessions(table: &Table, writes: &Writes, watch: Watch) -> Result<HashMap<u32,
 /// Bytes that this takes: the readers, in pairs and in rows, and of each row of the history and each
 /// transaction what the walk and the replay know.
 pub(crate) fn bytes(table: &Table) -> usize {
-    let reads = table.steps() - table.values(); // about
+    // About; and what nobody wrote was read all the same.
+    let reads = table.steps().saturating_sub(table.values());
     let readers = reads * size_of::<(u32, u32)>() + Rows::bytes(table.versions(), reads);
     readers + table.len() * (7 * size_of::<u32>() + 2 * size_of::<Event>())
 }
