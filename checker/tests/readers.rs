@@ -427,6 +427,44 @@ fn what_is_rare_is_kept_as_it_stands() {
 }
 
 #[test]
+fn where_index_and_time_are_not_told_the_row_stands_for_them() {
+    // By the fast reader, and by the one that takes all there is.
+    for value in ["1", "1.5", r#"{"time":3,"index":7}"#] {
+        let line = format!(r#"{{"process":0,"type":"info","f":"x","value":{value}}}"#);
+        let all = format!("{line}\n{line}\n{line}\n");
+        let history = jsonl::read(all.as_bytes()).expect("it is a history");
+        let places: Vec<_> = history.ops().map(|op| (op.index, op.time)).collect();
+        assert_eq!(places, [(0, 0), (1, 1), (2, 2)], "{value}");
+    }
+}
+
+#[test]
+fn keys_in_tuples_are_taken_out_in_every_format() {
+    let keys = |bytes: &str, independent| {
+        let options = ReadOptions {
+            independent,
+            ..ReadOptions::default()
+        };
+        let history = read(bytes.as_bytes(), options).expect("it is a history");
+        let op = |op: Op| (op.key, op.value);
+        history.ops().map(op).collect::<Vec<_>>()
+    };
+    let line = |type_, value| {
+        format!(r#"{{"process":0,"type":"{type_}","f":"read","value":{value}}}"#) + "\n"
+    };
+    let lines = line("invoke", "[3,null]") + &line("ok", "[3,4]");
+    let apart = [(json!(3), Value::Null), (json!(3), json!(4))];
+    assert_eq!(keys(&lines, Some(true)), apart);
+    assert_eq!(keys(&lines, None)[1], (Value::Null, json!([3, 4])));
+    // An answer that is nil does not speak against it.
+    let form = |type_, value| format!("{{:process 0 :type {type_} :f :read :value {value}}}\n");
+    let forms = form(":invoke", "[3 nil]") + &form(":ok", "[3 4]");
+    assert_eq!(keys(&forms, None), apart);
+    let crashed = forms.clone() + &form(":invoke", "[3 nil]") + &form(":info", "nil");
+    assert_eq!(keys(&crashed, None)[..2], apart);
+}
+
+#[test]
 fn a_line_without_end_is_refused_before_it_fills_the_memory() {
     let endless = std::io::BufReader::with_capacity(1 << 18, std::io::repeat(b' '));
     let error = jsonl::read(endless).expect_err("it never ends");

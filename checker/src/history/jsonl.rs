@@ -10,6 +10,8 @@
 
 use std::io::{BufRead, Write};
 
+use serde::Deserialize;
+
 use super::columns::{History, TOO_MANY_FUNCTIONS};
 use super::error::ReadError;
 use super::op::{Op, Process, Type};
@@ -102,9 +104,9 @@ impl Reader {
             let (expected, found) = ("integers of at most 64 bits", "a longer one");
             return Err(wrong(self.line, column as u64, expected, found));
         }
-        if !has_time(body) {
-            op.time = self.history.len() as u64;
-        }
+        let told: Told = serde_json::from_slice(body).map_err(|error| self.syntax(line, &error))?;
+        let row = self.history.len() as u64;
+        (op.index, op.time) = (told.index.unwrap_or(row), told.time.unwrap_or(row));
         match self.history.try_push(&op) {
             Some(()) => Ok(()),
             None => Err(wrong(
@@ -132,8 +134,11 @@ impl Reader {
     }
 }
 
-fn has_time(line: &[u8]) -> bool {
-    memchr::memmem::find(line, b"\"time\"").is_some()
+/// What stands for its row where it is not told.
+#[derive(Deserialize)]
+struct Told {
+    index: Option<u64>,
+    time: Option<u64>,
 }
 
 fn wrong(line: u64, column: u64, expected: &str, found: &str) -> ReadError {

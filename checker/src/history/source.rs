@@ -5,9 +5,12 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::columns::History;
 use super::error::{Clock, ReadError};
 use super::op::{Process, Type};
+use super::values::ValueId;
 use super::{edn, jsonl, text};
 
 /// How a history is written down.
@@ -55,7 +58,7 @@ pub struct ReadOptions {
     /// The format; none: told by the first bytes.
     pub format: Option<Format>,
     /// Whether values are Jepsen's independent tuples `[key value]`; none: told by the ops, which
-    /// is noted. EDN and text only.
+    /// is noted, and never so in JSONL, whose ops have a `key`.
     pub independent: Option<bool>,
     /// When to give up; none: never.
     pub deadline: Option<Instant>,
@@ -115,7 +118,11 @@ fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadE
         None => Format::detect(input.fill_buf()?),
     };
     if format == Format::Jsonl {
-        return jsonl::read(input);
+        let history = jsonl::read(input)?;
+        return Ok(match options.independent {
+            Some(true) => untupled(&history),
+            _ => history,
+        });
     }
     let mut whole = Vec::new();
     input.take(WHOLE_MAX + 1).read_to_end(&mut whole)?;
@@ -137,12 +144,35 @@ fn plain(mut input: impl BufRead, options: ReadOptions) -> Result<History, ReadE
     Ok(history)
 }
 
-/// Whether every value is a pair, and reads are asked with a pair of which the second is null.
+/// The same with the key of each value `[key value]` as that of its op.
+fn untupled(history: &History) -> History {
+    let mut untupled: History = (0..history.len())
+        .map(|row| {
+            let mut op = history.op(row);
+            if let (Process::Client(_), Value::Array(pair)) = (op.process, &mut op.value)
+                && let [key, value] = pair.as_mut_slice()
+            {
+                (op.key, op.value) = (key.take(), value.take());
+            }
+            op
+        })
+        .collect();
+    for note in history.notes() {
+        untupled.note(note.clone());
+    }
+    untupled
+}
+
+/// Whether every value is a pair, and reads are asked with a pair of which the second is null. An answer may
+/// also be null.
 fn looks_independent(history: &History) -> bool {
     let mut asked = false;
     let clients = history.rows().filter(|row| row.process != Process::Nemesis);
     for row in clients {
         let Some([_, value]) = history.values().pair(row.value) else {
+            if row.type_ != Type::Invoke && row.value == ValueId::NULL {
+                continue;
+            }
             return false;
         };
         let reads = matches!(row.f, "read" | "r" | "get");
