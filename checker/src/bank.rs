@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::history::History;
+use crate::model::sequence::whole as whole_number;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;
@@ -40,7 +41,11 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
         };
         let mut sum = Some(0_i128);
         for (account, balance) in balances {
-            let Some(balance) = balance.as_i64() else {
+            if balance.is_f64() {
+                let odd = format!("account {account} has {balance}: expected whole balances");
+                return tally.unknown(odd);
+            }
+            let Some(balance) = whole_number(balance) else {
                 tally.wrong(
                     "no-balance",
                     &[*read],
@@ -49,9 +54,9 @@ fn accounts(tally: &mut Tally, entries: &[Entry]) {
                 sum = None;
                 continue;
             };
-            sum = sum.map(|sum| sum + i128::from(balance));
+            sum = sum.map(|sum| sum + balance);
             if balance < 0 && rules.no_overdraft {
-                let details = || json!({"account": account, "balance": balance});
+                let details = || json!({"account": account, "balance": whole(balance)});
                 tally.wrong("negative-balance", &[*read], details);
             }
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::history::{Call, History};
 use crate::model::aggregate::added;
+use crate::model::sequence::whole as whole_number;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;
@@ -79,11 +80,11 @@ fn bounds(tally: &mut Tally, entries: &[Entry]) {
 }
 
 fn judge(tally: &mut Tally, read: Entry, least: i128, most: i128) {
-    let Some(value) = tally.integer(read.answer) else {
-        let value = tally.value(read.answer);
+    let value = tally.value(read.answer);
+    let Some(sum) = whole_number(&value) else {
         return tally.wrong("not-a-number", &[read], || json!({"value": value}));
     };
-    if i128::from(value) < least || i128::from(value) > most {
+    if sum < least || sum > most {
         let bounds = || json!({"value": value, "least": whole(least), "most": whole(most)});
         tally.wrong("out-of-bounds", &[read], bounds);
     }

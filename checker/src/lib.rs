@@ -50,6 +50,9 @@ use history::History;
 
 /// Decides whether the history is consistent with the model that the options name.
 pub fn check(history: &History, options: &Options) -> Report {
+    if let Some(why) = options.model.refuses(&options.initial) {
+        return Report::unknown(options.model.name(), why);
+    }
     timed(history, options.threads, || match options.model {
         Model::ListAppend => txn::check(history, options, txn::Data::Lists),
         Model::RwRegister => txn::check(history, options, txn::Data::Registers),

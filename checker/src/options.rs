@@ -123,6 +123,24 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Why an object of this model cannot hold this at first, if it cannot.
+    pub fn refuses(self, initial: &Value) -> Option<String> {
+        match self {
+            _ if initial.is_null() => None,
+            Model::Register | Model::MultiRegister => None,
+            Model::Counter | Model::CounterBounds if initial.is_i64() => None,
+            Model::Counter | Model::CounterBounds => {
+                let expected = "expected a whole number of at most 64 bits";
+                Some(format!("a counter cannot begin with {initial}: {expected}"))
+            }
+            _ => Some(format!(
+                "the model {self} takes no initial value: what it is about begins empty"
+            )),
+        }
+    }
+}
+
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -179,7 +197,7 @@ pub struct Options {
     pub model: Model,
     /// Whether each key is an object of its own. Models whose ops span keys take no notice.
     pub by_key: bool,
-    /// What the object holds before the first op.
+    /// What the object holds before the first op; null: nothing. See [`Model::refuses`].
     pub initial: Value,
     /// Whether every failed `cas` says that the value differed. Otherwise only those do whose
     /// error is `mismatch`.

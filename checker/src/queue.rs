@@ -123,12 +123,17 @@ fn settle(tally: &mut Tally, entries: &[Entry], items: &HashMap<ValueId, Item>) 
         ));
     } else {
         // As many as dequeues of unknown outcome may have gone with them.
+        let Item {
+            acknowledged: put,
+            taken,
+            ..
+        } = items[&id];
         for _ in dequeues..missing.len() {
             let (value, time_ns) = (tally.value(id), tally.time_ns(enqueue.invoked));
             tally.wrong(
                 "lost",
                 &[enqueue],
-                || json!({"item": value, "enqueued_ns": time_ns}),
+                || json!({"item": value, "enqueued_ns": time_ns, "put": put, "taken": taken}),
             );
         }
     }

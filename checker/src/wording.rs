@@ -36,7 +36,9 @@ fn template(check: &str, name: &str) -> &'static str {
         }
         ("set-full", "unexpected") => "element {element} was read and nobody had begun to add it",
         ("set-full", "duplicated") => "one read holds element {element} twice",
-        ("total-queue", "lost") => "item {item} was enqueued and never came out",
+        ("total-queue", "lost") => {
+            "item {item} was enqueued {put} times and came out {taken} times"
+        }
         ("total-queue", "unexpected") => "item {item} came out and nobody had begun to put it in",
         ("total-queue", "duplicated") => {
             "item {item} came out {taken} times, more often than it was put in"

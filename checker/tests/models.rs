@@ -74,6 +74,17 @@ fn each_model_by_its_name_tells_what_is_legal_from_what_is_not() {
             "insert 2, insert 1, extract → 1",
             "insert 2, insert 1, extract → 2",
         ),
+        // Apart, though no float tells them so.
+        (
+            "priority-queue",
+            "insert 9007199254740993, insert 9007199254740992, extract → 9007199254740992",
+            "insert 9007199254740993, insert 9007199254740992, extract → 9007199254740993",
+        ),
+        (
+            "priority-queue",
+            "insert -1, insert -1.5, insert -2, extract → -2, extract → -1.5",
+            "insert -1, insert -1.5, extract → -1",
+        ),
         (
             "mutex",
             "acquire 1, release 2, acquire 1",
@@ -89,6 +100,7 @@ fn each_model_by_its_name_tells_what_is_legal_from_what_is_not() {
             "acquire → 1, renew 1, acquire → 2",
             "acquire → 1, acquire → 2, renew 1",
         ),
+        ("lease", "acquire → 0, release 0", "release 0"),
         (
             "append-log",
             "append 1, append 2, read → [1 2]",
@@ -433,4 +445,26 @@ fn a_budget_that_ends_before_the_search_begins_is_named() {
         misfit.contains("does not fit the model: op 0 (row 0) is"),
         "{misfit}"
     );
+}
+
+#[test]
+fn what_a_model_cannot_begin_with_is_refused_rather_than_passed_over() {
+    let history = in_turn("read → 5");
+    let of = |model, initial| {
+        let mut options = Options::new(model);
+        options.initial = initial;
+        let report = check(&history, &options);
+        (report.verdict, report.reason.unwrap_or_default())
+    };
+    assert_eq!(of(Model::Register, json!(5)).0, Verdict::Valid);
+    assert_eq!(of(Model::Counter, json!(5)).0, Verdict::Valid);
+    for (model, initial, expected) in [
+        (Model::Queue, json!([5]), "takes no initial value"),
+        (Model::Set, json!([5]), "takes no initial value"),
+        (Model::Counter, json!("x"), "a whole number"),
+    ] {
+        let (verdict, reason) = of(model, initial);
+        assert_eq!(verdict, Verdict::Unknown, "{model}");
+        assert!(reason.contains(expected), "{model}: {reason}");
+    }
 }

@@ -167,6 +167,18 @@ fn an_item_that_never_comes_out_is_lost() {
 }
 
 #[test]
+fn of_an_item_that_was_put_in_twice_it_is_told_how_often_it_came_out() {
+    let report = invalid(
+        Model::TotalQueue,
+        "lost",
+        "0 invoke enqueue 1\n0 ok enqueue 1\n0 invoke enqueue 1\n0 ok enqueue 1\n\
+         1 invoke dequeue null\n1 ok dequeue 1\n1 invoke dequeue null\n1 fail dequeue !empty",
+    );
+    let reason = report.reason.unwrap_or_default();
+    assert!(reason.contains("2 times and came out 1"), "{reason}");
+}
+
+#[test]
 fn an_item_may_have_gone_with_a_dequeue_of_unknown_outcome() {
     valid(
         Model::TotalQueue,
@@ -425,4 +437,20 @@ fn an_operation_that_never_succeeded_is_named() {
     );
     assert_eq!(report.details["a"]["ok"], 1);
     valid(Model::Stats, "0 invoke a 1\n0 ok a 1");
+}
+
+#[test]
+fn sums_beyond_64_bits_with_a_sign_are_sums_all_the_same() {
+    let adds = "0 invoke add 9223372036854775807\n0 ok add null\n\
+                0 invoke add 9223372036854775807\n0 ok add null\n1 invoke read null\n";
+    let read = |sum: &str| format!("{adds}1 ok read {sum}");
+    valid(Model::CounterBounds, &read("18446744073709551614"));
+    let wrong = read("18446744073709551613");
+    invalid(Model::CounterBounds, "out-of-bounds", &wrong);
+}
+
+#[test]
+fn balances_that_are_no_whole_numbers_are_not_judged() {
+    let read = "0 invoke read null\n0 ok read {\"a\":0.5,\"b\":9.5}";
+    unknown(Model::Bank, "whole balances", read);
 }

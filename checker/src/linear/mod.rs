@@ -279,7 +279,10 @@ impl Whole<'_> {
             match (key.key.is_null(), others) {
                 (true, _) => reason.to_owned(),
                 (_, 0) => format!("key {}: {reason}", key.key),
-                _ => format!("key {}: {reason}; {others} more keys likewise", key.key),
+                _ => {
+                    let keys = if others == 1 { "key" } else { "keys" };
+                    format!("key {}: {reason}; {others} more {keys} likewise", key.key)
+                }
             }
         });
         let invalid = decisions

@@ -64,7 +64,8 @@ fn acquires(f: &str) -> Result<bool, String> {
 }
 
 /// A lease that may expire at any time: each `acquire` answers a token greater than all before.
-/// `release` and `renew` are given a token, and succeed while nobody has acquired since.
+/// `release` and `renew` are given a token, and succeed while nobody has acquired since. A token that nobody
+/// was told is used by nobody.
 pub(crate) struct Lease;
 
 /// An operation of [`Lease`].
@@ -78,16 +79,16 @@ pub(crate) enum LeaseOp {
 
 impl Specification for Lease {
     /// The latest token that was answered.
-    type State = u64;
+    type State = Option<u64>;
     type Op = LeaseOp;
 
-    fn initial(&self) -> u64 {
-        0
+    fn initial(&self) -> Option<u64> {
+        None
     }
 
     fn decode(&self, call: &Observed<'_>) -> Result<Option<LeaseOp>, String> {
         let token = |value: &Value| value.as_u64().or_else(|| value.get("token")?.as_u64());
-        let wrong = || format!("{} with a token: a positive integer", call.f);
+        let wrong = || format!("{} with a token: a whole number, not below zero", call.f);
         match (call.f, call.outcome) {
             // An acquisition of unknown outcome may as well not have happened: its token, if there
             // is one, was never seen.
@@ -102,10 +103,10 @@ impl Specification for Lease {
         }
     }
 
-    fn step(&self, latest: &u64, op: &LeaseOp) -> Option<u64> {
+    fn step(&self, latest: &Option<u64>, op: &LeaseOp) -> Option<Option<u64>> {
         match op {
-            LeaseOp::Acquire(token) => (token > latest).then_some(*token),
-            LeaseOp::Use(token) => (token == latest).then_some(*latest),
+            LeaseOp::Acquire(token) => (Some(*token) > *latest).then_some(Some(*token)),
+            LeaseOp::Use(token) => (Some(*token) == *latest).then_some(*latest),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What holds elements in an order: queue, stack, priority queue, append log.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -132,12 +133,35 @@ fn outside(value: &Value) -> usize {
 
 /// Numbers by size, all else by text after them.
 pub(crate) fn precedes(left: &Value, right: &Value) -> bool {
-    match (left.as_f64(), right.as_f64()) {
-        (Some(left), Some(right)) => left <= right,
-        (Some(_), None) => true,
-        (None, Some(_)) => false,
-        (None, None) => left.to_string().cmp(&right.to_string()).is_le(),
+    match (left.is_number(), right.is_number()) {
+        (true, true) => by_size(left, right).is_le(),
+        (true, false) => true,
+        (false, true) => false,
+        (false, false) => left.to_string().cmp(&right.to_string()).is_le(),
     }
+}
+
+/// Numbers by size, exactly: a whole one of 64 bits may have no float of its own.
+fn by_size(left: &Value, right: &Value) -> Ordering {
+    let float = |number: &Value| number.as_f64().unwrap_or_default();
+    let mixed = |whole: i128, float: f64| {
+        let by_rest = || 0.0_f64.total_cmp(&(float.fract() + 0.0));
+        whole.cmp(&(float as i128)).then_with(by_rest)
+    };
+    match (whole(left), whole(right)) {
+        (Some(left), Some(right)) => left.cmp(&right),
+        (Some(left), None) => mixed(left, float(right)),
+        (None, Some(right)) => mixed(right, float(left)).reverse(),
+        (None, None) => float(left)
+            .partial_cmp(&float(right))
+            .unwrap_or(Ordering::Equal),
+    }
+}
+
+/// A whole number.
+pub(crate) fn whole(number: &Value) -> Option<i128> {
+    let signed = number.as_i64().map(i128::from);
+    signed.or_else(|| number.as_u64().map(i128::from))
 }
 
 /// An append-only log: `append v` may answer its offset, `read` answers all there is.
