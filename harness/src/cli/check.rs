@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ordeal_checker::history::{self, Format, History, ReadError, ReadOptions};
-use ordeal_checker::{Budget, Model, Options, Report, Verdict};
+use ordeal_checker::txn::level::Level;
+use ordeal_checker::{Anomaly, Budget, Model, Options, Report, Verdict};
 use serde_json::Value;
 
 use super::{Context, Exit, UsageError};
@@ -30,6 +31,10 @@ pub(super) struct Check {
     #[arg(long, default_value = "register", value_parser = model)]
     model: Model,
 
+    /// The isolation level that transactions must have kept
+    #[arg(long, default_value = "strict-serializable", value_parser = level)]
+    level: Level,
+
     /// What each object is: a key's, or the whole history
     #[arg(long, value_enum, default_value_t = By::Key)]
     by: By,
@@ -39,7 +44,8 @@ pub(super) struct Check {
     budget: Budget,
 
     /// What the object holds before the first op, as JSON
-    #[arg(long, value_name = "JSON", value_parser = json, default_value = "null")]
+    #[arg(long, value_name = "JSON", value_parser = json, default_value = "null",
+          allow_hyphen_values = true)]
     initial: Value,
 
     /// A failed cas says that the value differed, whatever its error
@@ -93,6 +99,9 @@ enum By {
 impl Check {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let started = Instant::now();
+        if let Some(why) = self.model.refuses(&self.initial) {
+            return Err(UsageError(format!("--initial: {why}")).into());
+        }
         let deadline = started.checked_add(self.budget.time);
         let mut report = match read(&self.history, self.reading, deadline, context) {
             Ok(history) => self.check(&history, started),
@@ -123,6 +132,7 @@ impl Check {
         options.budget = self.budget;
         options.budget.time = self.budget.time.saturating_sub(started.elapsed());
         options.initial = self.initial.clone();
+        options.transactions.level = self.level;
         options.failed_cas_differs = self.failed_cas_differs;
         options.certify = self.certify.is_some();
         options.threads = self.threads;
@@ -245,17 +255,25 @@ fn text(report: &Report, explain: bool) -> String {
             anomaly.name,
             count(anomaly.count, "time")
         ));
-        lines.extend(anomaly.explanation.iter().map(|line| format!("  {line}")));
+        let is_new = |line: &&String| report.reason.as_ref() != Some(line);
+        let new = anomaly.explanation.iter().filter(is_new);
+        lines.extend(new.map(|line| format!("  {line}")));
     }
+    // Of anomalies the worst one's is that of the report.
+    let told = |anomaly: &Anomaly| anomaly.explanation == report.explanation;
+    let explanation: &[String] = if report.anomalies.iter().any(told) {
+        &[]
+    } else {
+        &report.explanation
+    };
     let shown = if explain { usize::MAX } else { SHORT };
     lines.extend(
-        report
-            .explanation
+        explanation
             .iter()
             .take(shown)
             .map(|line| format!("  {line}")),
     );
-    if report.explanation.len() > shown {
+    if explanation.len() > shown {
         lines.push("  … more with --explain".into());
     }
     lines.join("\n")
@@ -267,6 +285,13 @@ fn count(number: u64, what: &str) -> String {
 
 fn model(name: &str) -> Result<Model, String> {
     name.parse()
+}
+
+fn level(name: &str) -> Result<Level, String> {
+    Level::named(name).ok_or_else(|| {
+        let names = Level::ALL.map(Level::name).join(", ");
+        format!("no level is called {name:?}: must be one of {names}")
+    })
 }
 
 fn json(text: &str) -> Result<Value, String> {
