@@ -641,9 +641,10 @@ fn registers_at_random(rng: &mut StdRng) -> History {
                             all.into_iter()
                                 .any(|it| it[0] == "w" && it[2] == seen * 2 + odd)
                         };
-                        step[2] = match ops.iter().any(is_there) {
-                            true => json!(seen * 2 + odd),
-                            false => Value::Null,
+                        step[2] = if ops.iter().any(is_there) {
+                            json!(seen * 2 + odd)
+                        } else {
+                            Value::Null
                         };
                     }
                 }
