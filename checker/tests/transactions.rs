@@ -581,6 +581,9 @@ fn what_no_anomaly_shows_is_shown_by_the_few_transactions_that_no_order_explains
     let told = report.explanation.join("\n");
     assert!(told.contains("saw 1 of key \"x\""), "{told}");
     assert!(told.contains("when T4 began"), "{told}");
+    let allowed = registers(&all, Level::Serializable, Assume::default());
+    assert_eq!(allowed.verdict, Verdict::Valid);
+    assert!(allowed.explanation.is_empty() && allowed.counterexample.is_empty());
     let mut quiet = Options::new(Model::RwRegister);
     quiet.explain = false;
     assert!(check(&all, &quiet).explanation.is_empty());

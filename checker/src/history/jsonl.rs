@@ -121,16 +121,14 @@ impl Reader {
     fn syntax(&self, line: &[u8], error: &serde_json::Error) -> ReadError {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
-        let (found, expected) = match message.split_once(", expected ") {
-            Some((found, expected)) => (found.to_owned(), expected.to_owned()),
-            None => (
-                message.to_owned(),
-                "an op: {\"process\":…,\"type\":…,\"f\":…}".into(),
-            ),
+        let (found, expected) = match message.split_once("expected ") {
+            Some(("", expected)) => ("something else", expected),
+            Some((found, expected)) => (found.trim_end_matches(", "), expected),
+            None => (message, "an op: {\"process\":…,\"type\":…,\"f\":…}"),
         };
         let blank = line.len() - line.trim_ascii_start().len();
         let column = (blank + error.column()) as u64;
-        wrong(self.line, column, &expected, &found)
+        wrong(self.line, column, expected, found)
     }
 }
 

@@ -103,6 +103,10 @@ impl Specification for Lease {
         }
     }
 
+    fn show(&self, latest: &Option<u64>) -> Value {
+        latest.map_or(Value::Null, Value::from)
+    }
+
     fn step(&self, latest: &Option<u64>, op: &LeaseOp) -> Option<Option<u64>> {
         match op {
             LeaseOp::Acquire(token) => (Some(*token) > *latest).then_some(Some(*token)),

@@ -1,9 +1,9 @@
-//! From a history that a level refuses, though no anomaly shows it, to the few transactions that make it so.
+//! From a history that a level refuses, to the few transactions that make it so.
 //!
-//! Where the order of versions is not known, a level may be refuted by search alone. Then the transactions
-//! are left out as long as the level refuses those that are left. To leave one out proves nothing by
-//! itself: what another one read of it would have come from nowhere. So its outcome is taken to be
-//! unknown first, and only one that was then not seen to happen is left out.
+//! Where the order of versions is not known, a level may be refuted by search alone, or by a cycle as long as
+//! the history. Then transactions are left out as long as the level refuses those that are left. To leave
+//! one out proves nothing by itself: what another one read of it would have come from nowhere. So its outcome
+//! is taken to be unknown first, and only one that was then not seen to happen is left out.
 
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,7 @@ use super::level::Level;
 use super::reading::table_of;
 use super::register::Assume;
 use super::table::{Data, NEVER, Table};
+use super::work::Watch;
 use crate::history::{Call, History, Op};
 use crate::options::Options;
 use crate::verdict::{self, Report, Verdict};
@@ -66,17 +67,8 @@ fn checked(history: &History, options: &Options, data: Data) -> Report {
         report.explanation = worst.explanation.clone();
     }
     report.details = details(&analysis, options.transactions.level);
-    // The weakest one was searched for last.
-    let refuted = analysis.refuted.last().copied();
-    if let Some(level) = refuted.filter(|_| options.explain && report.anomalies.is_empty()) {
-        let watch = watch.holding(table.memory());
-        let least = watch.and_then(|watch| least(history, &table, level, &limits, watch));
-        match least {
-            Ok(least) => show(history, &table, &least, &mut report),
-            Err(stop) => report.notes.push(format!(
-                "no few transactions are shown that no order explains: {stop}"
-            )),
-        }
+    if report.verdict == Verdict::Invalid && options.explain {
+        shorten(history, &table, &analysis, &limits, watch, &mut report);
     }
     if report.verdict == Verdict::Invalid {
         let cut = analysis.unknown.iter();
@@ -96,6 +88,37 @@ fn checked(history: &History, options: &Options, data: Data) -> Report {
         report.details["certificate"] = json!({"level": level.name(), "order": order});
     }
     report
+}
+
+/// Where no anomaly shows why the level is refused, or only with many transactions, looks for the few that no
+/// order explains.
+fn shorten(
+    history: &History,
+    table: &Table,
+    analysis: &Analysis,
+    limits: &Limits,
+    watch: Watch,
+    report: &mut Report,
+) {
+    /// So many can be read through.
+    const FEW: usize = 8;
+    let many = |anomaly: &verdict::Anomaly| anomaly.ops.len() > 2 * FEW;
+    if !report.anomalies.iter().all(many) {
+        return;
+    }
+    // Of those that were searched for the weakest one was the last.
+    let refuted = analysis.refuted.last().copied();
+    let level = refuted.unwrap_or(limits.asked);
+    let least = watch
+        .holding(table.memory())
+        .and_then(|watch| least(history, table, level, limits, watch));
+    match least {
+        Ok(least) => show(history, table, &least, report),
+        Err(stop) if report.anomalies.is_empty() => report.notes.push(format!(
+            "no few transactions are shown that no order explains: {stop}"
+        )),
+        Err(_) => {}
+    }
 }
 
 /// Adds the transactions that no order explains.

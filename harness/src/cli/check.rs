@@ -249,6 +249,11 @@ fn text(report: &Report, explain: bool) -> String {
     )];
     lines.extend(report.reason.iter().cloned());
     lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    // It may be that of the worst anomaly.
+    let told = |anomaly: &Anomaly| anomaly.explanation == report.explanation;
+    if !report.anomalies.iter().any(told) {
+        lines.extend(indented(report.explanation.clone(), explain));
+    }
     for anomaly in &report.anomalies {
         lines.push(format!(
             "{}: {}",
@@ -256,27 +261,19 @@ fn text(report: &Report, explain: bool) -> String {
             count(anomaly.count, "time")
         ));
         let is_new = |line: &&String| report.reason.as_ref() != Some(line);
-        let new = anomaly.explanation.iter().filter(is_new);
-        lines.extend(new.map(|line| format!("  {line}")));
-    }
-    // Of anomalies the worst one's is that of the report.
-    let told = |anomaly: &Anomaly| anomaly.explanation == report.explanation;
-    let explanation: &[String] = if report.anomalies.iter().any(told) {
-        &[]
-    } else {
-        &report.explanation
-    };
-    let shown = if explain { usize::MAX } else { SHORT };
-    lines.extend(
-        explanation
-            .iter()
-            .take(shown)
-            .map(|line| format!("  {line}")),
-    );
-    if explanation.len() > shown {
-        lines.push("  … more with --explain".into());
+        let new = anomaly.explanation.iter().filter(is_new).cloned().collect();
+        lines.extend(indented(new, explain));
     }
     lines.join("\n")
+}
+
+/// The lines of an explanation, as many as are asked for.
+fn indented(mut lines: Vec<String>, explain: bool) -> Vec<String> {
+    if !explain && lines.len() > SHORT {
+        lines.truncate(SHORT);
+        lines.push("… more with --explain".into());
+    }
+    lines.iter().map(|line| format!("  {line}")).collect()
 }
 
 fn count(number: u64, what: &str) -> String {
