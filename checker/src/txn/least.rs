@@ -14,6 +14,7 @@ use super::analysis::{Limits, analyze_under};
 use super::anomaly::{Because, Step};
 use super::certificate::some_order_replays;
 use super::level::Level;
+use super::solve::{SEARCHED, Searched, search};
 use super::table::{Data, Header, Kind, NEVER, Status, Table};
 use super::work::{Stop, Watch};
 use super::writes::Writes;
@@ -179,9 +180,19 @@ impl Search<'_> {
 
     /// Whether it is known that the level refuses these.
     fn is_refused(&self, kept: &[Kept]) -> bool {
-        let analysis = |part: Table| analyze_under(&part, &self.limits, self.watch);
-        let analysis = self.part(kept).map(analysis);
-        analysis.is_ok_and(|it| it.standing(self.limits.asked) == Standing::Violated)
+        let level = self.limits.asked;
+        let Ok(part) = self.part(kept) else {
+            return false;
+        };
+        // The search for one level is cheaper than all that there is to know.
+        if part.data() == Data::Registers && SEARCHED.contains(&level) {
+            let bounds = self.limits.bounds(part.len(), self.watch);
+            let writes = Writes::of(&part, self.watch);
+            let searched = writes.and_then(|writes| search(&part, &writes, None, level, bounds));
+            return matches!(searched, Ok(Searched::Refuted));
+        }
+        let analysis = analyze_under(&part, &self.limits, self.watch);
+        analysis.standing(level) == Standing::Violated
     }
 
     /// A table of these alone.
