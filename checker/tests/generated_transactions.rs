@@ -1,10 +1,13 @@
 //! Larger histories from a simulated database: sound ones hold, planted anomalies are found.
 
-use ordeal_checker::history::History;
+use ordeal_checker::history::{History, Op, Type};
 use ordeal_checker::txn::generate::{Database, Plan, generate, plants};
 use ordeal_checker::txn::level::Level;
 use ordeal_checker::txn::{Data, Expect};
 use ordeal_checker::{Model, Options, Report, Verdict, check};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
 
 fn history(plan: &Plan) -> History {
     let mut history = History::new();
@@ -168,4 +171,74 @@ fn a_budget_that_is_spent_gives_no_verdict() {
     let report = check(&history(&Plan::new(Data::Lists, 100, 1)), &options);
     assert_eq!(report.verdict, Verdict::Unknown);
     assert!(report.reason.unwrap().contains("memory budget"));
+}
+
+#[test]
+fn the_few_transactions_shown_are_refused_by_every_order_of_them() {
+    const ROUNDS: usize = 2000;
+    let mut rng = StdRng::seed_from_u64(seed());
+    let mut shown = 0;
+    for round in 0..ROUNDS {
+        let all = registers_at_random(&mut rng);
+        let report = check(&all, &Options::new(Model::RwRegister));
+        if report.verdict != Verdict::Invalid || !report.anomalies.is_empty() {
+            continue;
+        }
+        shown += 1;
+        let refused = &report.details["refused"];
+        assert_eq!(
+            refused["confirmed_by_second_engine"], true,
+            "round {round}: {:#?}",
+            report.explanation
+        );
+    }
+    assert!(shown > ROUNDS / 1000, "the draw has lost its bite: {shown}");
+}
+
+/// Three clients, each with transactions one after the other; reads give what some transaction wrote before.
+fn registers_at_random(rng: &mut StdRng) -> History {
+    let mut ops: Vec<Op> = Vec::new();
+    let mut open: [Option<Value>; 3] = [None, None, None];
+    let mut written = 0;
+    for _ in 0..14 {
+        let process = rng.random_range(0..3);
+        let keys = ["x", "y"];
+        match open[process].take() {
+            None => {
+                let step = |rng: &mut StdRng, written: &mut u64| {
+                    let key = keys[rng.random_range(0..2)];
+                    if rng.random_bool(0.5) {
+                        *written += 1;
+                        json!(["w", key, *written * 2 + u64::from(key == "y")])
+                    } else {
+                        json!(["r", key, null])
+                    }
+                };
+                let value = Value::Array((0..2).map(|_| step(rng, &mut written)).collect());
+                ops.push(Op::new(process as u32, Type::Invoke, "txn", value.clone()));
+                open[process] = Some(value);
+            }
+            Some(mut value) => {
+                for step in value.as_array_mut().into_iter().flatten() {
+                    if step[0] == "r" {
+                        let odd = u64::from(step[1] == "y");
+                        let seen = rng.random_range(0..=written);
+                        let is_there = |op: &Op| {
+                            let all = op.value.as_array().into_iter().flatten();
+                            all.into_iter()
+                                .any(|it| it[0] == "w" && it[2] == seen * 2 + odd)
+                        };
+                        step[2] = if ops.iter().any(is_there) {
+                            json!(seen * 2 + odd)
+                        } else {
+                            Value::Null
+                        };
+                    }
+                }
+                let type_ = [Type::Ok, Type::Ok, Type::Ok, Type::Info][rng.random_range(0..4)];
+                ops.push(Op::new(process as u32, type_, "txn", value));
+            }
+        }
+    }
+    ops.into_iter().collect()
 }

@@ -11,8 +11,8 @@ use super::witness::Witness;
 use super::work::{Stop, Watch};
 use super::writes::NOBODY;
 
-/// The versions that a transaction read before its own first write of their key, each once, with the
-/// version it then made.
+/// The versions that a transaction read before its own first write of their key, each once and none of its own,
+/// with the version it then made.
 fn updates(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {
     let ops = table.ops(txn);
     let seen_of = |key: u32, upto: usize| {
@@ -29,7 +29,8 @@ fn updates(table: &Table, txn: u32) -> impl Iterator<Item = (u32, u32)> {
         reads.filter_map(move |read| {
             let seen = table.observed(ops[read]);
             let is_new = seen_of(key, read).all(|it| it != seen);
-            is_new.then_some((seen, written))
+            let is_own = ops.iter().any(|op| op.written() == Some(seen));
+            (is_new && !is_own).then_some((seen, written))
         })
     })
 }
