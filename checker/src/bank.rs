@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::history::History;
-use crate::model::sequence::whole as whole_number;
+use crate::model::sequence::whole_number;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::history::{Call, History};
 use crate::model::aggregate::added;
-use crate::model::sequence::whole as whole_number;
+use crate::model::sequence::whole_number;
 use crate::options::Options;
 use crate::tally::{Entry, Tally, check_keys};
 use crate::verdict::Report;

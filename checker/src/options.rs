@@ -121,9 +121,7 @@ impl Model {
             Model::Stats => "stats",
         }
     }
-}
 
-impl Model {
     /// Why an object of this model cannot hold this at first, if it cannot.
     pub fn refuses(self, initial: &Value) -> Option<String> {
         match self {

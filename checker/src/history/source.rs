@@ -5,8 +5,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::Value;
-
 use super::columns::History;
 use super::error::{Clock, ReadError};
 use super::op::{Process, Type};
@@ -149,11 +147,7 @@ fn untupled(history: &History) -> History {
     let mut untupled: History = (0..history.len())
         .map(|row| {
             let mut op = history.op(row);
-            if let (Process::Client(_), Value::Array(pair)) = (op.process, &mut op.value)
-                && let [key, value] = pair.as_mut_slice()
-            {
-                (op.key, op.value) = (key.take(), value.take());
-            }
+            edn::untuple(&mut op);
             op
         })
         .collect();

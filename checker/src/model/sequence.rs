@@ -148,7 +148,7 @@ fn by_size(left: &Value, right: &Value) -> Ordering {
         let by_rest = || 0.0_f64.total_cmp(&(float.fract() + 0.0));
         whole.cmp(&(float as i128)).then_with(by_rest)
     };
-    match (whole(left), whole(right)) {
+    match (whole_number(left), whole_number(right)) {
         (Some(left), Some(right)) => left.cmp(&right),
         (Some(left), None) => mixed(left, float(right)),
         (None, Some(right)) => mixed(right, float(left)).reverse(),
@@ -159,7 +159,7 @@ fn by_size(left: &Value, right: &Value) -> Ordering {
 }
 
 /// A whole number.
-pub(crate) fn whole(number: &Value) -> Option<i128> {
+pub(crate) fn whole_number(number: &Value) -> Option<i128> {
     let signed = number.as_i64().map(i128::from);
     signed.or_else(|| number.as_u64().map(i128::from))
 }
